@@ -1,0 +1,34 @@
+/* log: one line per fact on stderr. Levels follow syslog; a line carries the journal's priority prefix when stderr
+ * is the journal. Thread-safe (one write(2) a line). Never give it payload bytes, credentials or the application id.
+ */
+#ifndef KT_BASE_LOG_H
+#define KT_BASE_LOG_H
+
+#include <stdbool.h>
+
+enum log_level { LOG_LVL_ERR = 3, LOG_LVL_WARN = 4, LOG_LVL_INFO = 6, LOG_LVL_DEBUG = 7 };
+
+typedef void (*log_sink_fn)(void *ctx, enum log_level level, const char *module, const char *text);
+
+void log_set_level(enum log_level level);
+/* JSON lines instead of text (--log-format json). */
+void log_set_json(bool on);
+/* Replace the sink (tests, fuzzers); NULL restores stderr. */
+void log_set_sink(log_sink_fn fn, void *ctx);
+bool log_enabled(enum log_level level);
+
+void log_write(enum log_level level, const char *module, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+#define log_err(mod, ...) log_write(LOG_LVL_ERR, mod, __VA_ARGS__)
+#define log_warn(mod, ...) log_write(LOG_LVL_WARN, mod, __VA_ARGS__)
+#define log_info(mod, ...) log_write(LOG_LVL_INFO, mod, __VA_ARGS__)
+#define log_debug(mod, ...)                                                                                            \
+	do {                                                                                                           \
+		if (log_enabled(LOG_LVL_DEBUG))                                                                        \
+			log_write(LOG_LVL_DEBUG, mod, __VA_ARGS__);                                                    \
+	} while (0)
+
+/* True for the 1st, 2nd, 4th, 8th … time: lets a repeated fact be logged without flooding. */
+bool log_rate(unsigned long *count);
+
+#endif

@@ -1,0 +1,53 @@
+/* source: where records come from. Two kinds behind one interface: the kernel (source_bpf.c) and a recording
+ * (source_replay.c). Both call the record sink from within source__poll only.
+ */
+#ifndef KT_CAPTURE_SOURCE_H
+#define KT_CAPTURE_SOURCE_H
+
+#include "capture/record.h"
+
+struct capture_options {
+	uint32_t *pids;        /* --pid: these masters or workers only; NULL: discover */
+	size_t npids;
+	char **prefixes;       /* --prefix: glob over nginx's -p, also for an nginx that is not Kong */
+	size_t nprefixes;
+	uint64_t ring_bytes;   /* data ring, power of two, default 16 MiB */
+	uint32_t call_bytes;   /* most bytes copied of one call, default 256 KiB */
+	uint32_t poll_ms;      /* longest time between two looks at the ring, default 10 */
+	bool capture_bodies;   /* false: nothing beyond the header section is wanted */
+	char *force;           /* hidden test option: comma list of features to treat as missing */
+};
+
+void capture_options_default(struct capture_options *o);
+void capture_options_free(struct capture_options *o);
+
+struct source;
+
+/* Opens, loads and attaches; captures nothing before source__activate. Needs root or the capabilities of the README.
+ * NULL and errno (EPERM: privileges, ENOTSUP: kernel without what is needed, ENOENT: no tracefs or BTF …); the reason
+ * has been logged, in one line that says what to do. */
+struct source *source_bpf__open(const struct capture_options *o, struct record_sink sink);
+/* Reads JSON lines, gzip or plain ("-": standard input). Recordings of kongtap and of ../shared/reference alike; a
+ * malformed line ends the replay with -EBADMSG (line number logged). NULL and errno when the file cannot be read. */
+struct source *source_replay__open(const char *path, struct record_sink sink);
+
+/* For epoll; readable when there is something to poll for. -1 for a replay: poll it until it says it has ended. */
+int source__fd(const struct source *s);
+/* From here on records flow. 0 or negative errno. */
+int source__activate(struct source *s);
+/* Hands on what there is, waiting at most timeout_ms (0: not at all). Number of records handed on; -ENODATA: replay has
+ * ended; other negative errno: broken for good. Discovery of workers is done in here too, when its time has come. */
+int source__poll(struct source *s, int timeout_ms);
+/* A connection whose bytes are of no use any more: the kernel need not copy them. Ignored by a replay. */
+void source__ignore(struct source *s, const struct conn_key *key);
+/* Workers being watched. */
+size_t source__workers(const struct source *s);
+/* wall - monotonic, ns: of this machine now, or the recording's. */
+int64_t source__wall_offset(const struct source *s);
+void source__close(struct source *s); /* NULL is fine */
+
+/* What the host allows and what would be captured, for `kongtap check`: prints to `out` (a FILE of the caller).
+ * 0 everything that is needed is there; 1 something is missing. */
+int capture_check(const struct capture_options *o, void *out_file);
+
+#endif

@@ -1,0 +1,48 @@
+/* exchange: a request with its response, on one connection. */
+#ifndef KT_WIRE_EXCHANGE_H
+#define KT_WIRE_EXCHANGE_H
+
+#include "capture/record.h"
+#include "wire/message.h"
+
+enum leg { LEG_UNKNOWN = 0, LEG_CLIENT, LEG_UPSTREAM };
+
+enum wire_proto { PROTO_NONE = 0, PROTO_HTTP1, PROTO_HTTP2 };
+
+/* What an exchange knows of its connection; copied, so it outlives it. */
+struct conn_facts {
+	struct conn_key key;
+	uint64_t serial; /* of the connection in this run, 1, 2, … */
+	int32_t fd;
+	enum leg leg;
+	enum conn_origin origin;
+	enum wire_proto proto;
+	struct endpoint local, peer; /* local: Kong's side */
+	bool from_start;             /* seen from its first byte */
+};
+
+struct exchange {
+	uint64_t id; /* 1, 2, … in the order in which requests began; unique in this run */
+	struct conn_facts conn;
+	uint32_t stream; /* HTTP/2 stream id; HTTP/1: ordinal on the connection, from 1 */
+	struct message req, resp;
+	bool upgraded;          /* 101, or 2xx to CONNECT: bytes after it are counted, not parsed */
+	uint64_t upgraded_in, upgraded_out;
+	bool client_gone;       /* connection was closed by the peer before the response was complete */
+	uint64_t t_end_ns;      /* when it was over: last byte or close */
+	size_t mem;             /* bytes charged to the wire's budget for it */
+};
+
+/* Frees both messages and the exchange. NULL is fine. */
+void exchange__free(struct exchange *x);
+
+/* The stages after it. `begun`: a request's head is complete; borrowed, and the pointer is good as a name (x->id) only.
+ * `done`: ownership passes to the callee. Every begun exchange is done exactly once; an exchange whose request head was
+ * never seen is done without being begun. */
+struct exchange_sink {
+	void (*begun)(void *ctx, const struct exchange *x);
+	void (*done)(void *ctx, struct exchange *x);
+	void *ctx;
+};
+
+#endif

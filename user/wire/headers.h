@@ -1,0 +1,47 @@
+/* headers: the header section of one message as it was on the wire: order, repetition and letter case kept.
+ * Bounded by count and by bytes. Each field carries the hash of its lower-cased name, taken once.
+ */
+#ifndef KT_WIRE_HEADERS_H
+#define KT_WIRE_HEADERS_H
+
+#include "base/span.h"
+
+struct header_field {
+	uint32_t name_off, name_len;
+	uint32_t value_off, value_len;
+	uint32_t hash; /* header_hash of the name */
+};
+
+struct headers {
+	char *bytes;
+	struct header_field *fields;
+	uint32_t n, cap;         /* bytes used, allocated */
+	uint32_t count, fcap;    /* fields used, allocated */
+	uint32_t max_bytes, max_count;
+	bool overflow;           /* something did not fit and was left out */
+};
+
+/* Case-insensitive, unseeded on purpose: names that code looks for are hashed once at start. */
+uint32_t header_hash(struct span name);
+
+void headers__init(struct headers *h, uint32_t max_bytes, uint32_t max_count);
+/* Copies both. 0; -ENOSPC at a maximum (sets overflow); -ENOMEM. */
+int headers__add(struct headers *h, struct span name, struct span value);
+/* Incremental building, as parsers deliver names and values in pieces: begin a field, then append to its name until
+ * the first byte of value, then to its value. Errors as headers__add. */
+int headers__begin(struct headers *h);
+int headers__name(struct headers *h, struct span part);
+int headers__value(struct headers *h, struct span part);
+/* Call when the field is complete: trims the value's trailing OWS and computes the hash. */
+void headers__end(struct headers *h);
+
+struct span headers__name_at(const struct headers *h, uint32_t i);
+struct span headers__value_at(const struct headers *h, uint32_t i);
+/* Index of the first field with this name (ASCII case ignored) at or after `from`, or -1. */
+int headers__find(const struct headers *h, struct span name, uint32_t from);
+/* The value of the first field with this name; p NULL when there is none (an empty value has p set). */
+struct span headers__get(const struct headers *h, struct span name);
+uint32_t headers__count_of(const struct headers *h, struct span name);
+void headers__free(struct headers *h);
+
+#endif

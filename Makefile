@@ -1,0 +1,127 @@
+# kongtap: `make help` lists the targets. V=1 shows the commands; O=DIR builds elsewhere; SAN=1 adds ASan and UBSan.
+O      ?= build
+V      ?=
+SAN    ?=
+CC     ?= gcc
+CLANG  ?= clang-14
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+ifeq ($(V),1)
+Q :=
+msg =
+else
+Q := @
+msg = @printf '  %-8s %s\n' '$(1)' '$(2)';
+MAKEFLAGS += --no-print-directory
+endif
+
+ARCH := $(shell uname -m | sed 's/x86_64/x86/;s/aarch64/arm64/')
+PKGS := libbpf libelf jansson yaml-0.1 libnghttp2 libcurl zlib libbrotlidec libzstd libpcre2-8 libcrypto libcap-ng libseccomp
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS))
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS))
+LLHTTP_SRC ?= /usr/share/llhttp
+LLHTTP_INC ?= /usr/share/include/llhttp
+
+OPT    ?= -O2
+CFLAGS ?= -g
+# _FORTIFY_SOURCE wants optimisation; the sanitizers bring checks of their own and do not go with it.
+HARDEN := -fstack-protector-strong -fPIE -fcf-protection
+LDHARDEN := -pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack
+ifeq ($(SAN),1)
+OPT    := -O1
+HARDEN := -fPIE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDHARDEN := -pie -fsanitize=address,undefined
+else
+HARDEN += -D_FORTIFY_SOURCE=2
+endif
+ALL_CFLAGS = -std=gnu17 -Wall -Wextra -Werror -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wshadow -Wvla \
+	-D_GNU_SOURCE $(OPT) $(CFLAGS) $(HARDEN) -Iuser -Ibpf -I$(O)/skel -isystem $(LLHTTP_INC) $(PKG_CFLAGS) -MMD -MP
+LIBS = $(PKG_LIBS) -lpthread -lm
+
+LIB_SRC := $(filter-out user/main.c,$(wildcard user/*.c user/*/*.c))
+LIB_OBJ := $(LIB_SRC:user/%.c=$(O)/obj/%.o) $(O)/obj/llhttp/llhttp.o $(O)/obj/llhttp/api.o $(O)/obj/llhttp/http.o
+BPF_SRC := $(wildcard bpf/*.bpf.c)
+SKEL    := $(BPF_SRC:bpf/%.bpf.c=$(O)/skel/%.skel.h)
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+UNIT    := $(UNIT_SRC:tests/unit/%.c=$(O)/unit/%)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ    := $(FUZZ_SRC:tests/fuzz/%.c=$(O)/fuzz/%)
+TOOL_SRC := $(wildcard tests/bpf/*.c tests/replay/*.c)
+TOOLS   := $(TOOL_SRC:tests/%.c=$(O)/tests/%)
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all help unit-build fuzz-build tools clean install uninstall vmlinux
+
+all: $(O)/kongtap ## build build/kongtap
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(O)/kongtap: $(O)/obj/main.o $(O)/libkongtap.a
+	$(call msg,LINK,$@)
+	$(Q)$(CC) $(LDHARDEN) -o $@ $(O)/obj/main.o $(O)/libkongtap.a $(LIBS)
+
+$(O)/libkongtap.a: $(LIB_OBJ)
+	$(call msg,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(O)/obj/%.o: user/%.c | $(SKEL)
+	$(call msg,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+# llhttp is Debian's, compiled as it comes: its warnings are not ours to mend.
+$(O)/obj/llhttp/%.o: $(LLHTTP_SRC)/%.c
+	$(call msg,CC,llhttp/$*.c)
+	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -O2 -g $(HARDEN) -w -I$(LLHTTP_INC) -c -o $@ $<
+
+$(O)/skel/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h) $(wildcard vmlinux/*.h)
+	$(call msg,BPF,$<)
+	$(Q)mkdir -p $(@D) && $(CLANG) -g -O2 -Wall -Werror -target bpf -D__TARGET_ARCH_$(ARCH) -Ivmlinux -Ibpf -c -o $@ $<
+
+$(O)/skel/%.skel.h: $(O)/skel/%.bpf.o
+	$(call msg,SKEL,$@)
+	$(Q)bpftool gen skeleton $< name $(subst .,_,$*)_bpf > $@
+
+unit-build: $(UNIT) ## build the unit tests
+$(O)/unit/%: tests/unit/%.c $(O)/libkongtap.a
+	$(call msg,UNIT,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -Itests/unit $(LDHARDEN) -o $@ $< \
+		$$(sed -n 's,^/\* link: \(.*\) \*/$$,\1,p' $<) $(O)/libkongtap.a -lcmocka $(LIBS)
+
+tools: $(TOOLS) ## build the test tools
+$(O)/tests/%: tests/%.c $(O)/libkongtap.a
+	$(call msg,TOOL,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDHARDEN) -o $@ $< $(O)/libkongtap.a $(LIBS)
+
+# The fuzzers get objects of their own: clang, coverage, sanitizers.
+FUZZ_FLAGS = -std=gnu17 -O1 -g -D_GNU_SOURCE -fsanitize=address,undefined -fno-sanitize-recover=all -Iuser -Ibpf \
+	-I$(O)/skel -isystem $(LLHTTP_INC) $(PKG_CFLAGS)
+FUZZ_OBJ := $(LIB_SRC:user/%.c=$(O)/fuzzobj/%.o) $(O)/fuzzobj/llhttp/llhttp.o $(O)/fuzzobj/llhttp/api.o $(O)/fuzzobj/llhttp/http.o
+$(O)/fuzzobj/%.o: user/%.c | $(SKEL)
+	$(call msg,CLANG,$<)
+	$(Q)mkdir -p $(@D) && $(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+$(O)/fuzzobj/llhttp/%.o: $(LLHTTP_SRC)/%.c
+	$(call msg,CLANG,llhttp/$*.c)
+	$(Q)mkdir -p $(@D) && $(CLANG) -O1 -g -w -fsanitize=address -I$(LLHTTP_INC) -c -o $@ $<
+$(O)/fuzzobj/libkongtap.a: $(FUZZ_OBJ)
+	$(Q)rm -f $@ && ar rcs $@ $^
+fuzz-build: $(FUZZ) ## build the fuzzers
+$(O)/fuzz/%: tests/fuzz/%.c $(O)/fuzzobj/libkongtap.a
+	$(call msg,FUZZ,$<)
+	$(Q)mkdir -p $(@D) && $(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer -Itests/unit -o $@ $< $(O)/fuzzobj/libkongtap.a $(LIBS)
+
+vmlinux: ## print a full vmlinux.h of the running kernel
+	@bpftool btf dump file /sys/kernel/btf/vmlinux format c
+
+install: $(O)/kongtap ## install under DESTDIR/PREFIX
+	install -D -m 755 $(O)/kongtap $(DESTDIR)$(PREFIX)/sbin/kongtap
+
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(PREFIX)/sbin/kongtap
+
+clean: ## remove the build
+	rm -rf $(O)
+
+-include $(LIB_OBJ:.o=.d) $(O)/obj/main.d $(FUZZ_OBJ:.o=.d)

@@ -55,7 +55,7 @@ enum gap_cause {
 	GAP_FAULT = 4,   /* the worker's memory could not be read */
 };
 
-enum record_kind { REC_OPEN = 1, REC_DATA, REC_CLOSE, REC_WORKER, REC_EXIT, REC_TICK };
+enum record_kind { REC_OPEN = 1, REC_DATA, REC_CLOSE, REC_WORKER, REC_EXIT, REC_TICK, REC_CLOCK, REC_REMOTE };
 
 struct rec_open {
 	struct conn_key key;
@@ -109,6 +109,15 @@ struct rec_exit {
 	uint32_t pid; /* every connection of this worker is closed, no more records of it */
 };
 
+/* Made by the agent, not by a source: facts from outside that events depend on, so that a recording holds them. */
+struct rec_clock {
+	int64_t wall_offset_ns; /* wall clock = t_ns + this, from here on */
+};
+
+struct rec_remote {
+	struct span config; /* body of the collector's GET /v1/config; borrowed */
+};
+
 struct record {
 	enum record_kind kind;
 	uint64_t t_ns; /* CLOCK_MONOTONIC; a TICK carries nothing else: time has come this far on all workers */
@@ -118,6 +127,8 @@ struct record {
 		struct rec_close close;
 		struct rec_worker worker;
 		struct rec_exit exit;
+		struct rec_clock clock;
+		struct rec_remote remote;
 	};
 };
 

@@ -9,8 +9,9 @@
 
 struct recorder;
 
-/* First line: {"kongtap_recording":1,…,"wall_offset_ns":…,"seed":…}. NULL and errno when the file cannot be made. */
-struct recorder *recorder__open(const char *path, int64_t wall_offset_ns, uint64_t seed);
+/* First line: {"kongtap_recording":1,"version":…,"seed":…}; t_ns of every line is CLOCK_MONOTONIC, a line with call
+ * "clock" says how far the wall clock is ahead of it. NULL and errno when the file cannot be made. */
+struct recorder *recorder__open(const char *path, uint64_t seed);
 /* 0 or the negative errno of the first failed write (after which nothing more is written). */
 int recorder__write(struct recorder *r, const struct record *rec);
 int recorder__flush(struct recorder *r);

@@ -30,6 +30,8 @@ struct source *source_bpf__open(const struct capture_options *o, struct record_s
 /* Reads JSON lines, gzip or plain ("-": standard input). Recordings of kongtap and of ../shared/reference alike; a
  * malformed line ends the replay with -EBADMSG (line number logged). NULL and errno when the file cannot be read. */
 struct source *source_replay__open(const char *path, struct record_sink sink);
+/* The seed that the recording's first line names, 0 when it names none. */
+uint64_t source_replay__seed(const struct source *s);
 
 /* For epoll; readable when there is something to poll for. -1 for a replay: poll it until it says it has ended. */
 int source__fd(const struct source *s);

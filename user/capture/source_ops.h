@@ -1,0 +1,21 @@
+/* source_ops: what each kind of source implements behind source.h. A source embeds struct source as its first member. */
+#ifndef KT_CAPTURE_SOURCE_OPS_H
+#define KT_CAPTURE_SOURCE_OPS_H
+
+#include "capture/source.h"
+
+struct source_ops {
+	int (*fd)(const struct source *s);
+	int (*activate)(struct source *s);
+	int (*poll)(struct source *s, int timeout_ms);
+	void (*ignore)(struct source *s, const struct conn_key *key);
+	size_t (*workers)(const struct source *s);
+	int64_t (*wall_offset)(const struct source *s);
+	void (*close)(struct source *s);
+};
+
+struct source {
+	const struct source_ops *ops;
+};
+
+#endif

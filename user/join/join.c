@@ -1,0 +1,485 @@
+/* Records of one worker come in the order of its calls, so a call's client request has begun before its upstream
+ * request does, and that is when the two are linked by evidence: if exactly one open client call fits. The request id
+ * comes later (the client leg shows it in the response only) and overrides the link.
+ */
+#include "join/join.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/hmap.h"
+#include "base/list.h"
+#include "base/stats.h"
+#include "join/evidence.h"
+
+#define ID_MAX 64
+#define TRIES_MAX 64 /* upstream exchanges of one call; Kong's retries default to 5, its limit is 32767 */
+
+/* A client exchange, from its request head until it is handed on. */
+struct call {
+	struct hnode by_id, by_evidence;
+	struct list age; /* in `waiting` once it is done and waits */
+	uint64_t id;
+	uint64_t evidence;
+	uint32_t pid;
+	struct exchange *x; /* NULL while open */
+	struct rec_worker worker;
+	bool worker_known;
+	bool ambiguous; /* an upstream request fitted this call and another */
+	uint64_t deadline;
+};
+
+/* An upstream exchange, from its request head until its call takes it. */
+struct try {
+	struct hnode by_x, by_id, by_call;
+	struct list age;
+	uint64_t x_id;
+	uint64_t call_id; /* linked by evidence; 0: to none */
+	uint64_t waiter;  /* the call that is done and waits for it; 0: none does */
+	uint32_t pid;
+	uint64_t t_begin;
+	uint32_t id_len;
+	char id[ID_MAX];
+	struct exchange *x; /* NULL while open */
+	size_t mem;
+};
+
+struct join {
+	struct join_limits limits;
+	struct transaction_sink sink;
+	int64_t wall_offset;
+	struct hmap calls, calls_by_evidence;
+	struct list waiting; /* calls, by deadline */
+	struct hmap tries, tries_by_id, tries_by_call;
+	struct list tries_by_age;
+	uint64_t tries_bytes;
+};
+
+void join_limits_default(struct join_limits *l)
+{
+	*l = (struct join_limits){
+		.window_ns = 500000000ull,
+		.orphan_ns = 600000000000ull,
+		.waiting = 65536,
+		.waiting_bytes = 16u << 20,
+	};
+}
+
+static struct span kong_id(const struct headers *h)
+{
+	struct span id = headers__get(h, SPAN_LIT("x-kong-request-id"));
+
+	return id.n && id.n <= ID_MAX ? id : (struct span){0};
+}
+
+static uint64_t id_hash(struct span id, uint32_t pid)
+{
+	return hash_bytes(id.p, id.n) ^ hash_u64(pid);
+}
+
+/* --- tries ----------------------------------------------------------------------------------------------------- */
+
+static void forget_try(struct join *j, struct try *t)
+{
+	hmap__remove(&j->tries, &t->by_x);
+	if (t->id_len)
+		hmap__remove(&j->tries_by_id, &t->by_id);
+	if (t->call_id)
+		hmap__remove(&j->tries_by_call, &t->by_call);
+	list_remove(&t->age);
+	j->tries_bytes -= t->mem;
+	exchange__free(t->x);
+	free(t);
+}
+
+static struct call *find_call(const struct join *j, uint64_t id)
+{
+	struct hnode *n = hmap__first(&j->calls, hash_u64(id));
+
+	for (; n; n = hmap__next_same(n))
+		if (hmap_entry(n, struct call, by_id)->id == id)
+			return hmap_entry(n, struct call, by_id);
+	return NULL;
+}
+
+static struct try *find_try(const struct join *j, uint64_t x_id)
+{
+	struct hnode *n = hmap__first(&j->tries, hash_u64(x_id));
+
+	for (; n; n = hmap__next_same(n))
+		if (hmap_entry(n, struct try, by_x)->x_id == x_id)
+			return hmap_entry(n, struct try, by_x);
+	return NULL;
+}
+
+static void orphan(struct join *j, struct try *t)
+{
+	stats_inc(STAT_join_upstream_orphans);
+	forget_try(j, t);
+}
+
+static void keep_bounds(struct join *j)
+{
+	while (j->tries.count > j->limits.waiting || (j->tries_bytes > j->limits.waiting_bytes && j->tries.count > 1))
+		orphan(j, list_entry(j->tries_by_age.next, struct try, age));
+}
+
+/* The one open client call that fits, 0 when none does. More than one: none, and they are told. */
+static uint64_t link_call(struct join *j, uint64_t evidence)
+{
+	struct call *found = NULL;
+	struct hnode *n;
+
+	for (n = evidence ? hmap__first(&j->calls_by_evidence, evidence) : NULL; n; n = hmap__next_same(n)) {
+		struct call *c = hmap_entry(n, struct call, by_evidence);
+
+		if (c->x)
+			continue;
+		if (found)
+			found->ambiguous = c->ambiguous = true;
+		found = c;
+	}
+	return found && !found->ambiguous ? found->id : 0;
+}
+
+static void begun_upstream(struct join *j, const struct exchange *x)
+{
+	struct span id;
+	struct try *t;
+
+	if (!evidence_proxied(&x->req))
+		return;
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return; /* its exchange will be an orphan */
+	id = kong_id(&x->req.headers);
+	t->x_id = x->id;
+	t->pid = x->conn.key.pid;
+	t->t_begin = x->req.t_first_ns;
+	t->call_id = link_call(j, evidence_of_upstream(x));
+	if (id.n) {
+		memcpy(t->id, id.p, id.n);
+		t->id_len = (uint32_t)id.n;
+		hmap__insert(&j->tries_by_id, &t->by_id, id_hash(id, t->pid));
+	}
+	hmap__insert(&j->tries, &t->by_x, hash_u64(t->x_id));
+	if (t->call_id)
+		hmap__insert(&j->tries_by_call, &t->by_call, hash_u64(t->call_id));
+	list_push_back(&j->tries_by_age, &t->age);
+	t->mem = sizeof(*t);
+	j->tries_bytes += t->mem;
+	keep_bounds(j);
+}
+
+/* --- calls ----------------------------------------------------------------------------------------------------- */
+
+static struct call *new_call(struct join *j, uint64_t id, uint32_t pid, uint64_t evidence)
+{
+	struct call *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->id = id;
+	c->pid = pid;
+	c->evidence = evidence;
+	list_init(&c->age);
+	hmap__insert(&j->calls, &c->by_id, hash_u64(id));
+	if (evidence)
+		hmap__insert(&j->calls_by_evidence, &c->by_evidence, evidence);
+	return c;
+}
+
+static void forget_call(struct join *j, struct call *c)
+{
+	hmap__remove(&j->calls, &c->by_id);
+	if (c->evidence)
+		hmap__remove(&j->calls_by_evidence, &c->by_evidence);
+	list_remove(&c->age);
+	exchange__free(c->x);
+	free(c);
+}
+
+static bool id_fits(const struct try *t, struct span id, const struct exchange *client)
+{
+	/* Same worker, and not before the call: two Kongs in a row on one host show the inner one's id on both. */
+	return t->pid == client->conn.key.pid && span_eq(span_of(t->id, t->id_len), id) &&
+	       (client->req.end == MSG_NONE || t->t_begin >= client->req.t_first_ns);
+}
+
+struct found {
+	struct try *v[TRIES_MAX];
+	uint32_t n;
+	enum join_how how;
+	bool open; /* one of them is not done yet */
+};
+
+static void add_found(struct found *f, struct try *t)
+{
+	uint32_t i = f->n;
+
+	if (f->n == TRIES_MAX)
+		return;
+	/* In the order in which they began. */
+	for (; i && f->v[i - 1]->x_id > t->x_id; i--)
+		f->v[i] = f->v[i - 1];
+	f->v[i] = t;
+	f->n++;
+	f->open |= t->x == NULL;
+}
+
+static void find_tries(const struct join *j, const struct call *c, struct found *f)
+{
+	const struct exchange *x = c->x;
+	struct span id = kong_id(&x->resp.headers);
+	struct hnode *n;
+
+	*f = (struct found){0};
+	if (id.n) {
+		for (n = hmap__first(&j->tries_by_id, id_hash(id, c->pid)); n; n = hmap__next_same(n))
+			if (id_fits(hmap_entry(n, struct try, by_id), id, x))
+				add_found(f, hmap_entry(n, struct try, by_id));
+		f->how = JOIN_BY_ID;
+		if (f->n)
+			return;
+	}
+	for (n = hmap__first(&j->tries_by_call, hash_u64(c->id)); n; n = hmap__next_same(n)) {
+		struct try *t = hmap_entry(n, struct try, by_call);
+
+		/* Both legs carry an id and they differ: these two do not belong together, whatever else fits. */
+		if (t->call_id == c->id && !(id.n && t->id_len))
+			add_found(f, t);
+	}
+	f->how = f->n ? JOIN_BY_EVIDENCE : JOIN_NONE;
+}
+
+static bool upstream_expected(const struct exchange *x)
+{
+	return headers__get(&x->resp.headers, SPAN_LIT("x-kong-upstream-latency")).p != NULL;
+}
+
+static enum join_how how_without(const struct call *c)
+{
+	if (!upstream_expected(c->x))
+		return JOIN_NONE;
+	return c->ambiguous && !kong_id(&c->x->resp.headers).n ? JOIN_AMBIGUOUS : JOIN_MISSING;
+}
+
+static void count_how(enum join_how how)
+{
+	static const enum stat by_how[] = {
+		[JOIN_NONE] = STAT_join_no_upstream,
+		[JOIN_BY_ID] = STAT_join_by_id,
+		[JOIN_BY_EVIDENCE] = STAT_join_by_evidence,
+		[JOIN_MISSING] = STAT_join_upstream_missing,
+		[JOIN_AMBIGUOUS] = STAT_join_ambiguous,
+	};
+
+	stats_inc(by_how[how]);
+}
+
+static void take_tries(struct join *j, struct transaction *t, struct found *f)
+{
+	if (!f->n)
+		return;
+	t->upstream = calloc(f->n, sizeof(*t->upstream));
+	for (uint32_t i = 0; i < f->n; i++) {
+		struct exchange *x = f->v[i]->x;
+
+		if (t->upstream && x) {
+			f->v[i]->x = NULL;
+			t->upstream[t->upstream_count++] = x;
+			if (x->resp.head_done || !t->answered)
+				t->answered = x;
+		}
+		forget_try(j, f->v[i]);
+	}
+	if (t->answered && !t->answered->resp.head_done)
+		t->answered = NULL;
+}
+
+/* The call is whole: hand it on, and its tries with it. */
+static void hand_on(struct join *j, struct call *c, struct found *f)
+{
+	struct transaction *t = calloc(1, sizeof(*t));
+
+	stats_inc(STAT_txn_seen);
+	if (!t) {
+		stats_inc(STAT_txn_dropped_memory);
+		for (uint32_t i = 0; i < f->n; i++)
+			forget_try(j, f->v[i]);
+		forget_call(j, c);
+		return;
+	}
+	t->how = f->n ? f->how : how_without(c);
+	count_how(t->how);
+	t->client = c->x;
+	c->x = NULL;
+	t->worker = c->worker;
+	t->worker_known = c->worker_known;
+	t->wall_offset_ns = j->wall_offset;
+	take_tries(j, t, f);
+	forget_call(j, c);
+	j->sink.fn(j->sink.ctx, t);
+}
+
+static void settle(struct join *j, struct call *c, bool wait)
+{
+	struct found f;
+
+	find_tries(j, c, &f);
+	if (!f.open || !wait) {
+		hand_on(j, c, &f);
+		return;
+	}
+	for (uint32_t i = 0; i < f.n; i++)
+		f.v[i]->waiter = c->id;
+	if (list_empty(&c->age)) {
+		c->deadline = c->x->t_end_ns + j->limits.window_ns;
+		list_push_back(&j->waiting, &c->age);
+	}
+}
+
+static bool proxy_port(const struct exchange *x, const struct rec_worker *w)
+{
+	for (uint32_t i = 0; w && i < w->nports && i < WORKER_PORTS_MAX; i++)
+		if (w->ports[i].port == x->conn.local.port)
+			return w->ports[i].role == PORT_PROXY;
+	return x->conn.local.family != ADDR_UNIX;
+}
+
+static void done_client(struct join *j, struct exchange *x, const struct rec_worker *w)
+{
+	struct call *c = find_call(j, x->id);
+
+	if (!proxy_port(x, w)) {
+		stats_inc(STAT_join_not_proxy);
+		if (c)
+			forget_call(j, c);
+		exchange__free(x);
+		return;
+	}
+	stats_inc(STAT_join_client);
+	if (!c)
+		c = new_call(j, x->id, x->conn.key.pid, 0);
+	if (!c) {
+		stats_inc(STAT_txn_seen);
+		stats_inc(STAT_txn_dropped_memory);
+		exchange__free(x);
+		return;
+	}
+	c->x = x;
+	if (w) {
+		c->worker = *w;
+		c->worker_known = true;
+	}
+	settle(j, c, true);
+}
+
+static void done_upstream(struct join *j, struct exchange *x)
+{
+	struct try *t = find_try(j, x->id);
+	struct call *c;
+
+	stats_inc(STAT_join_upstream);
+	if (!t) {
+		stats_inc(x->req.head_done && !evidence_proxied(&x->req) ? STAT_join_upstream_own
+									 : STAT_join_upstream_orphans);
+		exchange__free(x);
+		return;
+	}
+	t->x = x;
+	t->mem += x->mem;
+	j->tries_bytes += x->mem;
+	c = t->waiter ? find_call(j, t->waiter) : NULL;
+	if (c)
+		settle(j, c, true);
+	else
+		keep_bounds(j);
+}
+
+void join__begun(struct join *j, const struct exchange *x)
+{
+	if (x->conn.leg == LEG_UPSTREAM)
+		begun_upstream(j, x);
+	else
+		new_call(j, x->id, x->conn.key.pid, evidence_of_client(x));
+}
+
+void join__done(struct join *j, struct exchange *x, const struct rec_worker *w)
+{
+	if (x->conn.leg == LEG_UPSTREAM)
+		done_upstream(j, x);
+	else
+		done_client(j, x, w);
+}
+
+void join__tick(struct join *j, uint64_t t_ns)
+{
+	struct list *it, *tmp;
+
+	while (!list_empty(&j->waiting)) {
+		struct call *c = list_entry(j->waiting.next, struct call, age);
+
+		if (c->deadline > t_ns)
+			break;
+		settle(j, c, false);
+	}
+	list_for_each_safe(it, tmp, &j->tries_by_age)
+	{
+		struct try *t = list_entry(it, struct try, age);
+
+		if (t->t_begin + j->limits.orphan_ns > t_ns)
+			break;
+		/* Its call is still open (a long download, a stream): it will come for it. */
+		if (!t->call_id || !find_call(j, t->call_id))
+			orphan(j, t);
+	}
+}
+
+void join__flush(struct join *j)
+{
+	while (!list_empty(&j->waiting))
+		settle(j, list_entry(j->waiting.next, struct call, age), false);
+}
+
+void join__set_wall_offset(struct join *j, int64_t offset_ns)
+{
+	j->wall_offset = offset_ns;
+}
+
+struct join *join__new(const struct join_limits *l, struct transaction_sink sink)
+{
+	struct join *j = calloc(1, sizeof(*j));
+
+	if (!j)
+		return NULL;
+	j->limits = *l;
+	j->sink = sink;
+	list_init(&j->waiting);
+	list_init(&j->tries_by_age);
+	if (hmap__init(&j->calls) || hmap__init(&j->calls_by_evidence) || hmap__init(&j->tries) ||
+		hmap__init(&j->tries_by_id) || hmap__init(&j->tries_by_call)) {
+		join__free(j);
+		errno = ENOMEM;
+		return NULL;
+	}
+	return j;
+}
+
+void join__free(struct join *j)
+{
+	struct hnode *n;
+
+	if (!j)
+		return;
+	while (j->calls.count && (n = hmap__next(&j->calls, NULL)))
+		forget_call(j, hmap_entry(n, struct call, by_id));
+	while (j->tries.count && (n = hmap__next(&j->tries, NULL)))
+		forget_try(j, hmap_entry(n, struct try, by_x));
+	hmap__free(&j->calls);
+	hmap__free(&j->calls_by_evidence);
+	hmap__free(&j->tries);
+	hmap__free(&j->tries_by_id);
+	hmap__free(&j->tries_by_call);
+	free(j);
+}

@@ -106,3 +106,24 @@ uint64_t evidence_of_upstream(const struct exchange *x)
 	return fold(x->conn.key.pid, buf_span(&x->req.method), headers__get(h, SPAN_LIT("x-forwarded-host")),
 		headers__get(h, SPAN_LIT("x-forwarded-port")), without_query(path), headers__get(h, SPAN_LIT("x-real-ip")));
 }
+
+bool evidence_contradicts(const struct exchange *client, const struct exchange *upstream)
+{
+	static const struct span names[] = {
+		{"authorization", 13},
+		{"cookie", 6},
+		{"apikey", 6},
+		{"x-api-key", 9},
+		{"user-agent", 10},
+		{"traceparent", 11},
+		{"content-type", 12},
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		struct span up = headers__get(&upstream->req.headers, names[i]);
+
+		if (up.p && !span_eq(up, headers__get(&client->req.headers, names[i])))
+			return true;
+	}
+	return false;
+}

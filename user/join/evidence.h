@@ -15,4 +15,8 @@ bool evidence_proxied(const struct message *req);
 uint64_t evidence_of_client(const struct exchange *x);
 uint64_t evidence_of_upstream(const struct exchange *x);
 
+/* Do the two legs carry different values of a header that Kong forwards as it came? Then they are not one call's. A
+ * credential that a plugin replaced (OpenID Connect) counts too: better no join than another user's. */
+bool evidence_contradicts(const struct exchange *client, const struct exchange *upstream);
+
 #endif

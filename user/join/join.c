@@ -37,8 +37,8 @@ struct try {
 	uint64_t call_id; /* linked by evidence; 0: to none */
 	uint64_t waiter;  /* the call that is done and waits for it; 0: none does */
 	uint32_t pid;
-	uint64_t t_begin;
 	uint32_t id_len;
+	uint64_t t_begin;
 	char id[ID_MAX];
 	struct exchange *x; /* NULL while open */
 	size_t mem;
@@ -246,7 +246,7 @@ static void find_tries(const struct join *j, const struct call *c, struct found 
 		struct try *t = hmap_entry(n, struct try, by_call);
 
 		/* Both legs carry an id and they differ: these two do not belong together, whatever else fits. */
-		if (t->call_id == c->id && !(id.n && t->id_len))
+		if (t->call_id == c->id && !(id.n && t->id_len) && !(t->x && evidence_contradicts(x, t->x)))
 			add_found(f, t);
 	}
 	f->how = f->n ? JOIN_BY_EVIDENCE : JOIN_NONE;

@@ -1,0 +1,30 @@
+/* output: events for people and files: one JSON object a line, a table-like line a call, or a HAR document.
+ * Never blocks when it is live: what a slow reader or a full disk does not take is kept up to a bound and tried again;
+ * beyond the bound whole events are dropped and counted (output_errors). A line is written whole or not at all.
+ */
+#ifndef KT_SHIP_OUTPUT_H
+#define KT_SHIP_OUTPUT_H
+
+#include "moesif/event.h"
+
+enum output_kind { OUTPUT_NONE = 0, OUTPUT_JSONL, OUTPUT_PRETTY };
+
+struct output_options {
+	enum output_kind kind;
+	const char *path;      /* NULL: standard output. Created 0600; appended to. */
+	bool live;             /* false (replay): writes wait until they are taken */
+	size_t pending_bytes;  /* bound of what waits, default (0) 8 MiB */
+};
+
+struct output;
+
+/* NULL and errno (ENOMEM, what open(2) gives). */
+struct output *output__open(const struct output_options *o);
+/* Takes the event, or counts it dropped. 0; -ENOSPC dropped. */
+int output__event(struct output *o, const struct event *e);
+/* Writes what can be written now. 0 all of it; -EAGAIN some is left; negative errno of a write that failed. */
+int output__flush(struct output *o);
+/* Flushes once more, closes. Returns as output__flush. NULL is fine. */
+int output__close(struct output *o);
+
+#endif

@@ -10,12 +10,12 @@ static const struct {
 #undef X
 };
 
-const char *stats_name(enum stat s)
+const char *stats_name(enum counter s)
 {
 	return texts[s].name;
 }
 
-const char *stats_help(enum stat s)
+const char *stats_help(enum counter s)
 {
 	return texts[s].help;
 }
@@ -23,5 +23,5 @@ const char *stats_help(enum stat s)
 void stats_reset(void)
 {
 	for (int i = 0; i < STAT_COUNT_; i++)
-		stats_set((enum stat)i, 0);
+		stats_set((enum counter)i, 0);
 }

@@ -9,7 +9,7 @@
 
 #include "base/stats_list.h"
 
-enum stat {
+enum counter {
 #define X(name, help) STAT_##name,
 	STATS_LIST(X)
 #undef X
@@ -18,29 +18,29 @@ enum stat {
 
 extern uint64_t stats_values[STAT_COUNT_];
 
-static inline void stats_add(enum stat s, uint64_t n)
+static inline void stats_add(enum counter s, uint64_t n)
 {
 	uint64_t v = __atomic_load_n(&stats_values[s], __ATOMIC_RELAXED);
 	__atomic_store_n(&stats_values[s], v + n, __ATOMIC_RELAXED);
 }
 
-static inline void stats_inc(enum stat s)
+static inline void stats_inc(enum counter s)
 {
 	stats_add(s, 1);
 }
 
-static inline uint64_t stats_get(enum stat s)
+static inline uint64_t stats_get(enum counter s)
 {
 	return __atomic_load_n(&stats_values[s], __ATOMIC_RELAXED);
 }
 
-static inline void stats_set(enum stat s, uint64_t v)
+static inline void stats_set(enum counter s, uint64_t v)
 {
 	__atomic_store_n(&stats_values[s], v, __ATOMIC_RELAXED);
 }
 
-const char *stats_name(enum stat s);
-const char *stats_help(enum stat s);
+const char *stats_name(enum counter s);
+const char *stats_help(enum counter s);
 /* All zero again: tests only. */
 void stats_reset(void);
 

@@ -266,7 +266,7 @@ static enum join_how how_without(const struct call *c)
 
 static void count_how(enum join_how how)
 {
-	static const enum stat by_how[] = {
+	static const enum counter by_how[] = {
 		[JOIN_NONE] = STAT_join_no_upstream,
 		[JOIN_BY_ID] = STAT_join_by_id,
 		[JOIN_BY_EVIDENCE] = STAT_join_by_evidence,

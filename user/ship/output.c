@@ -20,7 +20,8 @@
 struct output {
 	enum output_kind kind;
 	int fd;
-	bool live, regular, colour, header_done;
+	bool regular, colour, header_done;
+	int wait_ms; /* for a reader that does not take anything: 0 live, -1 (as long as it takes) in a replay */
 	unsigned width;
 	struct buf pending;
 	unsigned long failures;
@@ -43,7 +44,7 @@ struct output *output__open(const struct output_options *opt)
 	if (!o)
 		return NULL;
 	o->kind = opt->kind;
-	o->live = opt->live;
+	o->wait_ms = opt->live ? 0 : -1;
 	o->fd = STDOUT_FILENO;
 	buf__init(&o->pending, opt->pending_bytes ? opt->pending_bytes : PENDING_DEFAULT);
 	o->path = strdup(opt->path ? opt->path : "standard output");
@@ -110,9 +111,9 @@ static size_t writable(const struct output *o)
 {
 	struct pollfd p = {.fd = o->fd, .events = POLLOUT};
 
-	if (o->regular || !o->live)
+	if (o->regular)
 		return o->pending.n;
-	if (poll(&p, 1, 0) != 1 || !(p.revents & (POLLOUT | POLLERR | POLLHUP)))
+	if (poll(&p, 1, o->wait_ms) != 1 || !(p.revents & (POLLOUT | POLLERR | POLLHUP)))
 		return 0;
 	return o->pending.n < PIPE_BUF ? o->pending.n : PIPE_BUF;
 }
@@ -158,7 +159,9 @@ int output__close(struct output *o)
 	if (!o)
 		return 0;
 	if (o->fd >= 0) {
-		o->live = false;
+		/* Each write may wait a little now, but a reader that is stuck must not keep the agent from ending. */
+		if (!o->wait_ms)
+			o->wait_ms = 500;
 		err = output__flush(o);
 		if (o->fd != STDOUT_FILENO && close(o->fd) && !err)
 			err = -errno;

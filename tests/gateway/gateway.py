@@ -259,7 +259,8 @@ class Gateway:
         """SIGHUP, and back when the new workers serve; the old ones may still drain."""
         before = set(self.workers())
         os.kill(self.master(), signal.SIGHUP)
-        wait_for(lambda: len(set(self.workers()) - before) == self.workers_wanted, 10, "the reloaded workers")
+        wait_for(lambda: not before & set(now := self.workers()) and len(now) == self.workers_wanted, 10,
+                 "the reloaded workers")
 
     def quit(self):
         """Ends the gateway as Kong is ended: requests under way are answered."""

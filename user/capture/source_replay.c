@@ -17,6 +17,7 @@
 #define LINE_BYTES_MAX (16u << 20)
 #define LIVES_MAX 262144
 #define LINES_PER_POLL 256
+#define TICK_NS 100000000ull /* a recording of calls has no ticks: they are made of its own time */
 
 struct replay {
 	struct source base;
@@ -28,6 +29,7 @@ struct replay {
 	unsigned long line_no;
 	uint64_t seed;
 	int64_t wall_offset_ns;
+	uint64_t last_tick;
 	bool pending; /* the first line was read at open and is no header */
 };
 
@@ -217,6 +219,16 @@ static const struct {
 	{"ssl_free", CALL_SSL_FREE},
 };
 
+static void tick_before(struct replay *r, uint64_t t_ns)
+{
+	struct record rec = {.kind = REC_TICK, .t_ns = t_ns};
+
+	if (t_ns < r->last_tick + TICK_NS)
+		return;
+	r->last_tick = t_ns;
+	r->sink.fn(r->sink.ctx, &rec);
+}
+
 /* A call as the kernel saw it. Calls that move nothing (peek) and kinds of later versions are passed over. */
 static int call_line(struct replay *r, const json_t *o, const char *name, uint64_t t_ns)
 {
@@ -236,7 +248,10 @@ static int call_line(struct replay *r, const json_t *o, const char *name, uint64
 		c.local = endpoint_of(o, "local");
 		c.peer = endpoint_of(o, "peer");
 		err = decode_data(r, o, &c.data);
-		return err ? err : replay_calls__on_call(r->calls, &c);
+		if (err)
+			return err;
+		tick_before(r, t_ns);
+		return replay_calls__on_call(r->calls, &c);
 	}
 	return 0;
 }

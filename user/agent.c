@@ -1,0 +1,503 @@
+/* One thread runs everything from the ring to the rendered event; the sender (ship/) has a thread of its own. What that
+ * thread brings back, a new remote configuration, waits in `remote` until the loop takes it as a record, so that a
+ * recording holds it too and events depend on the records alone.
+ */
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/stats.h"
+#include "capture/recorder.h"
+#include "wire/conns.h"
+
+#define TICK_NS 100000000ull
+#define CLOCK_STEP_NS 1000000 /* a wall clock that moved by less is not worth a record */
+#define REMOTE_MAX (4u << 20)
+
+struct agent {
+	struct config *config;
+	struct source *source;
+	struct recorder *recorder;
+	struct conns *conns;
+	struct join *join;
+	struct moesif *moesif;
+	struct shipper *shipper;
+	struct output *output;
+
+	int epoll_fd, signal_fd, wake_fd;
+	bool stop, failed;
+	int64_t wall_offset;
+	uint64_t now, last_tick; /* time of the records, monotonic ns */
+	unsigned long record_failures;
+
+	pthread_mutex_t remote_lock;
+	struct buf remote; /* newest remote configuration, until the loop has taken it */
+};
+
+/* --- the sinks, last stage first --------------------------------------------------------------------------------- */
+
+static void on_event(void *ctx, const struct event *e)
+{
+	struct agent *a = ctx;
+
+	output__event(a->output, e);
+	if (a->shipper)
+		shipper__give(a->shipper, e->json);
+}
+
+static bool passes_filter(const struct agent *a, const struct exchange *x)
+{
+	struct span host = headers__get(&x->req.headers, SPAN_LIT("host"));
+
+	if (x->req.authority.n)
+		host = buf_span(&x->req.authority);
+	return config_filter_pass(&a->config->filter, host, buf_span(&x->req.target), x->conn.local.port);
+}
+
+static void on_transaction(void *ctx, struct transaction *t)
+{
+	struct agent *a = ctx;
+
+	if (passes_filter(a, t->client)) {
+		moesif__on_transaction(a->moesif, t);
+		return;
+	}
+	stats_inc(STAT_txn_filtered);
+	transaction__free(t);
+}
+
+static void on_begun(void *ctx, const struct exchange *x)
+{
+	join__begun(((struct agent *)ctx)->join, x);
+}
+
+static void on_done(void *ctx, struct exchange *x)
+{
+	struct agent *a = ctx;
+
+	join__done(a->join, x, conns__worker(a->conns, x->conn.key.pid));
+}
+
+static void on_ignore(void *ctx, const struct conn_key *key)
+{
+	source__ignore(((struct agent *)ctx)->source, key);
+}
+
+static void record(struct agent *a, const struct record *rec)
+{
+	int err = a->recorder ? recorder__write(a->recorder, rec) : 0;
+
+	if (err && log_rate(&a->record_failures))
+		log_err("record", "cannot write to %s: %s; the recording ends here, capture goes on", a->config->record_file,
+			strerror(-err));
+}
+
+static void apply(struct agent *a, const struct record *rec)
+{
+	record(a, rec);
+	if (rec->t_ns > a->now)
+		a->now = rec->t_ns;
+	switch (rec->kind) {
+	case REC_CLOCK:
+		a->wall_offset = rec->clock.wall_offset_ns;
+		join__set_wall_offset(a->join, a->wall_offset);
+		break;
+	case REC_REMOTE:
+		if (moesif__set_remote(a->moesif, rec->remote.config))
+			log_warn("remote", "the collector's configuration is not usable; the one before it stays");
+		break;
+	case REC_TICK:
+		conns__on_record(a->conns, rec);
+		join__tick(a->join, rec->t_ns);
+		break;
+	default:
+		conns__on_record(a->conns, rec);
+		break;
+	}
+}
+
+static void on_record(void *ctx, const struct record *rec)
+{
+	stats_inc(STAT_capture_records);
+	if (rec->kind == REC_DATA)
+		stats_add(STAT_capture_bytes, rec->data.data.n);
+	apply(ctx, rec);
+}
+
+/* In the sender's thread. */
+static void on_remote(void *ctx, bool rules, struct span body)
+{
+	struct agent *a = ctx;
+	uint64_t one = 1;
+
+	if (rules) {
+		/* An agent that only watches cannot block: said once a change, never passed over in silence. */
+		if (body.n > 2)
+			log_warn("remote", "the collector has governance rules; a passive agent cannot enforce them");
+		return;
+	}
+	pthread_mutex_lock(&a->remote_lock);
+	buf__clear(&a->remote);
+	if (buf__append_span(&a->remote, body))
+		buf__clear(&a->remote);
+	pthread_mutex_unlock(&a->remote_lock);
+	if (write(a->wake_fd, &one, sizeof(one)) < 0)
+		log_debug("remote", "wake: %s", strerror(errno));
+}
+
+/* --- time and what comes from outside ---------------------------------------------------------------------------- */
+
+static void tell_clock(struct agent *a, uint64_t t_ns, int64_t offset)
+{
+	struct record rec = {.kind = REC_CLOCK, .t_ns = t_ns, .clock = {.wall_offset_ns = offset}};
+
+	apply(a, &rec);
+}
+
+static void tick(struct agent *a, uint64_t t_ns)
+{
+	struct record rec = {.kind = REC_TICK, .t_ns = t_ns};
+	int64_t offset = source__wall_offset(a->source);
+
+	if (llabs(offset - a->wall_offset) >= CLOCK_STEP_NS)
+		tell_clock(a, t_ns, offset);
+	apply(a, &rec);
+	a->last_tick = t_ns;
+	output__flush(a->output);
+	if (a->recorder)
+		recorder__flush(a->recorder);
+}
+
+static void take_remote(struct agent *a)
+{
+	struct record rec = {.kind = REC_REMOTE, .t_ns = a->now};
+	struct buf got;
+	uint64_t n;
+
+	if (read(a->wake_fd, &n, sizeof(n)) < 0)
+		return;
+	pthread_mutex_lock(&a->remote_lock);
+	got = a->remote;
+	buf__init(&a->remote, REMOTE_MAX);
+	pthread_mutex_unlock(&a->remote_lock);
+	rec.remote.config = buf_span(&got);
+	if (got.n)
+		apply(a, &rec);
+	buf__free(&got);
+}
+
+static void reload(struct agent *a)
+{
+	struct config *fresh;
+
+	if (config__reload(a->config, &fresh)) {
+		log_err("config", "the new configuration is not usable; the one in force stays");
+		return;
+	}
+	if (moesif__set_options(a->moesif, &fresh->moesif)) {
+		log_err("config", "the new configuration is not usable: %s; the one in force stays", strerror(errno));
+		config__free(fresh);
+		return;
+	}
+	/* What sits inside running stages (ring, queue, endpoint) stays as it was: its owners borrow the old strings. */
+	struct moesif_options old = a->config->moesif;
+	struct config_filter old_filter = a->config->filter;
+	a->config->moesif = fresh->moesif;
+	a->config->filter = fresh->filter;
+	fresh->moesif = old;
+	fresh->filter = old_filter;
+	moesif__set_options(a->moesif, &a->config->moesif);
+	config__free(fresh);
+	log_info("config", "configuration reloaded (identification, masks, bodies, sampling, filters)");
+}
+
+static void log_counters(void)
+{
+	for (int i = 0; i < STAT_COUNT_; i++)
+		if (stats_get((enum counter)i))
+			log_info("stats", "%s %" PRIu64, stats_name((enum counter)i), stats_get((enum counter)i));
+}
+
+static void on_signal(struct agent *a)
+{
+	struct signalfd_siginfo si;
+
+	while (read(a->signal_fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+		if (si.ssi_signo == SIGHUP)
+			reload(a);
+		else if (si.ssi_signo == SIGUSR1)
+			log_counters();
+		else
+			a->stop = true;
+	}
+}
+
+/* --- running ----------------------------------------------------------------------------------------------------- */
+
+static int watch(struct agent *a, int fd)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data = {.fd = fd}};
+
+	return fd < 0 || !epoll_ctl(a->epoll_fd, EPOLL_CTL_ADD, fd, &ev) ? 0 : -errno;
+}
+
+static int open_loop(struct agent *a)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	a->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	a->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	a->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (a->signal_fd < 0 || a->wake_fd < 0 || a->epoll_fd < 0)
+		return -errno;
+	return watch(a, a->signal_fd) ? -errno : watch(a, a->wake_fd);
+}
+
+static void wait_for_work(struct agent *a, int timeout_ms)
+{
+	struct epoll_event ev[8];
+	int n = epoll_wait(a->epoll_fd, ev, 8, timeout_ms);
+
+	for (int i = 0; i < n; i++) {
+		if (ev[i].data.fd == a->signal_fd)
+			on_signal(a);
+		else if (ev[i].data.fd == a->wake_fd)
+			take_remote(a);
+	}
+}
+
+static int run_live(struct agent *a)
+{
+	uint64_t deadline = a->config->run_seconds ? clock_mono_ns() + a->config->run_seconds * 1000000000ull : UINT64_MAX;
+	uint64_t before;
+	int err;
+
+	err = watch(a, source__fd(a->source));
+	if (!err)
+		err = source__activate(a->source);
+	if (err) {
+		log_err("capture", "cannot start capturing: %s", strerror(-err));
+		return err;
+	}
+	a->now = clock_mono_ns();
+	tell_clock(a, a->now, source__wall_offset(a->source));
+	err = source__poll(a->source, 0);
+	log_info("agent", "ready, watching %zu worker%s", source__workers(a->source),
+		source__workers(a->source) == 1 ? "" : "s");
+	while (!a->stop && err >= 0 && clock_mono_ns() < deadline) {
+		wait_for_work(a, (int)a->config->capture.poll_ms);
+		/* Every record older than this is in the ring by now, so a tick of this time comes after them. */
+		before = clock_mono_ns();
+		err = source__poll(a->source, 0);
+		if (before - a->last_tick >= TICK_NS)
+			tick(a, before);
+	}
+	if (err >= 0) {
+		before = clock_mono_ns();
+		err = source__poll(a->source, 0);
+		tick(a, before > a->now ? before : a->now);
+	}
+	if (err < 0)
+		log_err("capture", "capture broke: %s", strerror(-err));
+	return err < 0 ? err : 0;
+}
+
+static int run_replay(struct agent *a)
+{
+	int err;
+
+	do {
+		wait_for_work(a, 0);
+		err = source__poll(a->source, 0);
+		if (a->output)
+			output__flush(a->output);
+	} while (err >= 0 && !a->stop);
+	return err == -ENODATA ? 0 : err < 0 ? err : 0;
+}
+
+static void say_farewell(const struct agent *a)
+{
+	if (a->config->command != CONFIG_RUN)
+		return;
+	log_info("agent", "done: %" PRIu64 " calls seen, %" PRIu64 " events, %" PRIu64 " delivered, %" PRIu64
+			  " records and %" PRIu64 " stream bytes lost", stats_get(STAT_txn_seen), stats_get(STAT_txn_events),
+		stats_get(STAT_ship_sent_events), stats_get(STAT_capture_lost_data), stats_get(STAT_wire_gap_lost));
+}
+
+int agent__run(struct agent *a)
+{
+	int err = a->config->command == CONFIG_REPLAY ? run_replay(a) : run_live(a);
+	int out;
+
+	conns__flush(a->conns, a->now);
+	join__flush(a->join);
+	if (a->shipper)
+		shipper__stop(a->shipper);
+	out = output__close(a->output);
+	a->output = NULL;
+	say_farewell(a);
+	return err || (out && out != -EAGAIN && a->config->command == CONFIG_REPLAY);
+}
+
+/* --- building ---------------------------------------------------------------------------------------------------- */
+
+static uint64_t new_seed(const struct agent *a)
+{
+	uint64_t seed = a->config->moesif.seed;
+
+	if (a->config->command == CONFIG_REPLAY && source_replay__seed(a->source))
+		return source_replay__seed(a->source);
+	/* 63 bits: JSON's integers in a recording are signed. Zero would mean "random" again. */
+	while (!seed && getrandom(&seed, sizeof(seed), 0) == (ssize_t)sizeof(seed))
+		seed &= INT64_MAX;
+	return seed ? seed : 1;
+}
+
+static int open_source(struct agent *a)
+{
+	struct config *c = a->config;
+	struct record_sink sink = {.fn = on_record, .ctx = a};
+
+	if (c->command == CONFIG_REPLAY) {
+		a->source = source_replay__open(c->replay_file, sink);
+		if (!a->source)
+			log_err("replay", "cannot read the recording %s: %s", c->replay_file, strerror(errno));
+	} else {
+		a->source = source_bpf__open(&c->capture, sink);
+	}
+	return a->source ? 0 : -errno;
+}
+
+static int open_output(struct agent *a)
+{
+	struct output_options o = {
+		.kind = a->config->output,
+		.path = a->config->output_file,
+		.live = a->config->command == CONFIG_RUN,
+	};
+
+	a->output = output__open(&o);
+	if (a->output)
+		return 0;
+	log_err("output", "cannot open %s for events: %s", o.path ? o.path : "standard output", strerror(errno));
+	return -errno;
+}
+
+static int open_shipper(struct agent *a)
+{
+	struct remote_sink remote = {.fn = on_remote, .ctx = a};
+
+	if (a->config->command != CONFIG_RUN || !config_ships(a->config))
+		return 0;
+	a->shipper = shipper__new(&a->config->ship, remote);
+	if (!a->shipper)
+		log_err("ship", "cannot start the sender: %s", strerror(errno));
+	return a->shipper ? 0 : -errno;
+}
+
+static int open_recorder(struct agent *a)
+{
+	const char *path = a->config->record_file;
+
+	if (!path || a->config->command != CONFIG_RUN)
+		return 0;
+	a->recorder = recorder__open(path, a->config->moesif.seed);
+	if (!a->recorder) {
+		log_err("record", "cannot create the recording %s: %s", path, strerror(errno));
+		return -errno;
+	}
+	log_warn("record", "%s will hold raw traffic, credentials included: masks do not apply to it (mode 0600)", path);
+	return 0;
+}
+
+static int open_stages(struct agent *a)
+{
+	struct config *c = a->config;
+
+	a->conns = conns__new(&c->wire, (struct exchange_sink){.begun = on_begun, .done = on_done, .ctx = a},
+		(struct conn_ignore_sink){.fn = on_ignore, .ctx = a});
+	a->join = join__new(&c->join, (struct transaction_sink){.fn = on_transaction, .ctx = a});
+	a->moesif = moesif__new(&c->moesif, (struct event_sink){.fn = on_event, .ctx = a});
+	if (a->conns && a->join && a->moesif)
+		return 0;
+	log_err("agent", "cannot build the pipeline: %s", strerror(errno));
+	return -ENOMEM;
+}
+
+struct agent *agent__new(struct config *c)
+{
+	struct agent *a = calloc(1, sizeof(*a));
+	int err;
+
+	if (!a) {
+		config__free(c);
+		return NULL;
+	}
+	a->config = c;
+	a->epoll_fd = a->signal_fd = a->wake_fd = -1;
+	pthread_mutex_init(&a->remote_lock, NULL);
+	buf__init(&a->remote, REMOTE_MAX);
+	err = open_loop(a);
+	if (!err)
+		err = open_output(a);
+	if (!err)
+		err = open_source(a);
+	if (!err) {
+		c->moesif.seed = new_seed(a);
+		err = open_stages(a);
+	}
+	if (!err)
+		err = open_recorder(a);
+	if (!err)
+		err = open_shipper(a);
+	if (!err)
+		return a;
+	agent__free(a);
+	errno = -err;
+	return NULL;
+}
+
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+void agent__free(struct agent *a)
+{
+	if (!a)
+		return;
+	source__close(a->source);
+	shipper__free(a->shipper);
+	recorder__close(a->recorder);
+	/* The stages call the ones after them while they are freed. */
+	conns__free(a->conns);
+	join__free(a->join);
+	moesif__free(a->moesif);
+	output__close(a->output);
+	close_fd(a->epoll_fd);
+	close_fd(a->signal_fd);
+	close_fd(a->wake_fd);
+	buf__free(&a->remote);
+	pthread_mutex_destroy(&a->remote_lock);
+	config__free(a->config);
+	free(a);
+}

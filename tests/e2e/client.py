@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Sends calls of every kind to the gateway and writes down what it sent and got, one JSON line per call.
 
-    client.py --record FILE [--calls N] [--seed S] [--connections 1,4,16,64] [--gate FILE] [--kinds NAME,...]
+    client.py --record FILE [--calls N] [--seed S] [--connections 1,4,16,64] [--gate FILE] [--kinds NAME,...] [--keep-bodies]
 
-The same seed gives the same calls. With --gate the connections of the first level make half of their calls, say
+The same seed gives every connection the same calls in the same order; which connection gets how far is up to the clock.
+With --gate the connections of the first level make half of their calls, say
 "client: half", and go on making calls until FILE exists; then they make the other half, on the same connections.
 """
 import argparse
@@ -320,6 +321,7 @@ class Run:
         self.serial = itertools.count(1)
         self.done = 0
         self.half_said = False
+        self.due = time.monotonic()
         self.failures = 0
 
     def kinds(self):
@@ -346,7 +348,15 @@ class Run:
                 state["taken"] += 1
                 return True
 
-        threads = [threading.Thread(target=self.worker, args=(f"{self.args.seed}/{number}/{i}", next_call))
+        def paced_call():
+            if self.args.rate:
+                with self.lock:
+                    self.due += 1 / self.args.rate
+                    wait = self.due - time.monotonic()
+                time.sleep(max(0, wait))
+            return next_call()
+
+        threads = [threading.Thread(target=self.worker, args=(f"{self.args.seed}/{number}/{i}", paced_call))
                    for i in range(connections)]
         for thread in threads:
             thread.start()
@@ -401,7 +411,8 @@ class Run:
         elif call.body is not None:
             head.append(f"Content-Length: {len(call.body)}")
             pieces.append(call.body)
-        entry = {"serial": serial, "method": call.method, "target": target, "port": connection.port,
+        host = dict(call.headers).get("Host", "127.0.0.1")
+        entry = {"serial": serial, "host": host, "method": call.method, "target": target, "port": connection.port,
                  "client_port": connection.local_port, "user": call.user, "may_be": call.may_be,
                  "sent_len": len(call.body or b""), "sent_sha256": sha256(call.body or b""),
                  "sent_json": json_digest(call.body) if ("Content-Type", "application/json") in call.headers else None}
@@ -421,6 +432,9 @@ class Run:
                 connection.send(piece)
             status, headers, body, keep = connection.response(call.method)
             entry.update(id=headers.get("x-kong-request-id"), status=status, recv_len=len(body), recv_sha256=sha256(body))
+            if self.args.keep_bodies:
+                entry.update(sent=base64.b64encode(call.body or b"").decode(), recv=base64.b64encode(body).decode(),
+                             sent_headers=call.headers, recv_headers=headers)
             plain = inflate(body) if headers.get("content-encoding") == "gzip" else body
             if plain is not None:
                 entry["plain_sha256"] = sha256(plain)
@@ -457,7 +471,9 @@ def main():
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--seed", default="1")
     parser.add_argument("--connections", default="1,4,16,64", help="levels of concurrency, one after the other")
-    parser.add_argument("--gate")
+    parser.add_argument("--gate", metavar="FILE")
+    parser.add_argument("--rate", type=float, help="calls per second; as many as can be when absent")
+    parser.add_argument("--keep-bodies", action="store_true", help="also record headers and bodies, in base64")
     parser.add_argument("--kinds", help=", ".join(KINDS))
     return Run(parser.parse_args()).run()
 

@@ -78,6 +78,7 @@ def compare(lines, events, records, ready, body_limit=BODY_LIMIT):
 def line_of(record):
     return {"id": record["id"], "end": record["ended"], "took": record["ended"] - record["began"], "status": record["status"],
             "method": record["method"], "uri": record["target"], "port": record["port"], "client": "127.0.0.1",
+            "host": record["host"],
             "scheme": "https" if record["port"] == 8443 else "http", "user": record["user"] or "", "upstream_status": "",
             "req_sha256": "", "resp_sha256": record["recv_sha256"], "req_len": "", "resp_len": str(record["recv_len"])}
 
@@ -95,6 +96,7 @@ def one(view, line, record, name, body_limit):
     same("target", view.target, line["uri"])
     same("scheme", view.scheme, line["scheme"])
     same("port", view.port, line["port"])
+    same("host", view.host, line["host"])
     same("client", view.client, line["client"])
     proxied = line["upstream_status"] != ""
     if proxied and line["user"]:

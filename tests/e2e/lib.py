@@ -47,17 +47,20 @@ class Checks:
         return self.check(name, got == wanted, f"got {got!r}, wanted {wanted!r}")
 
     def problems(self, name, problems):
-        """Passes when the list is empty; else shows how many there are of each kind, and the first few."""
+        """Passes when the list is empty; else shows how many there are of each kind, and the first few of each."""
         kinds = {}
         for problem in problems:
-            kinds[problem.split(":")[0]] = kinds.get(problem.split(":")[0], 0) + 1
-        why = ", ".join(f"{number} × {kind}" for kind, number in kinds.items())
+            kinds.setdefault(problem.split(":")[0], []).append(problem)
+        why = ", ".join(f"{len(found)} × {kind}" for kind, found in kinds.items())
         self.check(name, not problems, f"{len(problems)} problems ({why})")
-        for problem in problems[:10]:
-            print(f"       {problem}", flush=True)
+        for found in kinds.values():
+            for problem in found[:4]:
+                print(f"       {problem}", flush=True)
 
     def run(self, *tests):
         """Each test is a function of this object; an exception fails it and the others still run."""
+        # So that a test that is ended by a signal takes its gateway and its agent down with it.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         wanted = sys.argv[1:]
         for test in tests:
             if wanted and test.__name__ not in wanted:

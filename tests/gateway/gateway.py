@@ -3,6 +3,7 @@
 
     gateway.py up      --dir DIR [--netns NAME] [--workers N] [--oracle full|lines]
     gateway.py down|reload|status --dir DIR
+    gateway.py exec    --dir DIR -- COMMAND ...     runs a command where the gateway's ports are
     gateway.py kong-yml            the same services for a real Kong, as its declarative file
 
 A real Kong takes its place where KONGTAP_TEST_KONG_PREFIX names the prefix of one that runs: then nothing is started
@@ -248,12 +249,14 @@ class Gateway:
         wait_for(lambda: len(self.workers()) == self.workers_wanted, 10, "the gateway's workers")
 
     def down(self):
-        if not self.real_kong:
-            self._end(self.master(), signal.SIGTERM)
-        self._end(self._pid_in(self.upstream_prefix / "upstream.pid"), signal.SIGTERM)
-        if self.owns_netns:
-            subprocess.run(["ip", "netns", "del", self.netns], capture_output=True)
-            self.owns_netns = False
+        try:
+            if not self.real_kong:
+                self.stop()
+            self._end(self._pid_in(self.upstream_prefix / "upstream.pid"), signal.SIGTERM)
+        finally:
+            if self.owns_netns:
+                subprocess.run(["ip", "netns", "del", self.netns], capture_output=True)
+                self.owns_netns = False
 
     def reload(self):
         """SIGHUP, and back when the new workers serve; the old ones may still drain."""
@@ -380,6 +383,9 @@ def main():
             command.add_argument("--netns")
             command.add_argument("--workers", type=int, default=2)
             command.add_argument("--oracle", choices=["full", "lines"], default="full")
+    execute = commands.add_parser("exec")
+    execute.add_argument("--dir", required=True)
+    execute.add_argument("argv", nargs="+")
     commands.add_parser("kong-yml")
     args = parser.parse_args()
     if args.command == "kong-yml":
@@ -394,6 +400,10 @@ def main():
         print(f"gateway: up, netns {gateway.netns}, prefix {gateway.prefix}")
     else:
         gateway = Gateway.attached(args.dir)
+        if args.command == "exec":
+            sys.stdout.flush()
+            argv = gateway.in_netns(*args.argv)
+            os.execvp(argv[0], argv)
         if args.command == "status":
             master = gateway.master()
             print(json.dumps({"netns": gateway.netns, "prefix": str(gateway.prefix), "master": master,

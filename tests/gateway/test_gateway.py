@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -160,6 +159,8 @@ def established(port):
 
 
 def everything(t):
+    if os.environ.get("KONGTAP_TEST_KONG_PREFIX"):
+        return print("# skipped: these are checks of the stand-in, and a real Kong is to be used")
     with Workdir() as directory, Gateway(directory) as gateway:
         join_netns(gateway.netns)
         wire(t)
@@ -175,5 +176,4 @@ def everything(t):
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     sys.exit(Checks().run(everything))

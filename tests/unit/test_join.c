@@ -1,0 +1,400 @@
+#include "kt_cmocka.h"
+
+#include <stdlib.h>
+
+#include "base/hmap.h"
+#include "base/stats.h"
+#include "join/join.h"
+
+#define MS 1000000ull
+#define KONG_PID 100
+
+static struct transaction *got[16];
+static size_t got_n;
+
+static void keep(void *ctx, struct transaction *t)
+{
+	(void)ctx;
+	assert_true(got_n < 16);
+	got[got_n++] = t;
+}
+
+static struct join *j;
+
+static int setup(void **state)
+{
+	struct join_limits l;
+
+	(void)state;
+	join_limits_default(&l);
+	l.waiting = 8;
+	stats_reset();
+	got_n = 0;
+	j = join__new(&l, (struct transaction_sink){.fn = keep});
+	return j ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < got_n; i++)
+		transaction__free(got[i]);
+	join__free(j);
+	return 0;
+}
+
+static void add(struct headers *h, const char *name, const char *value)
+{
+	assert_int_equal(headers__add(h, span_str(name), span_str(value)), 0);
+}
+
+static uint64_t next_id;
+
+static struct exchange *exchange(enum leg leg, uint32_t pid, uint64_t t_ns)
+{
+	struct exchange *x = calloc(1, sizeof(*x));
+
+	x->id = ++next_id;
+	x->conn.key.pid = pid;
+	x->conn.leg = leg;
+	x->conn.local = (struct endpoint){.family = ADDR_IP4, .port = leg == LEG_CLIENT ? 8000 : 40000, .addr = {127, 0, 0, 1}};
+	x->conn.peer = (struct endpoint){.family = ADDR_IP4, .port = 5000, .addr = {10, 0, 0, 9}};
+	headers__init(&x->req.headers, 65536, 100);
+	headers__init(&x->resp.headers, 65536, 100);
+	headers__init(&x->req.trailers, 65536, 100);
+	headers__init(&x->resp.trailers, 65536, 100);
+	buf__init(&x->req.method, 32);
+	buf__init(&x->req.target, 1000);
+	buf__append_str(&x->req.method, "GET");
+	x->req.end = MSG_COMPLETE;
+	x->req.head_done = true;
+	x->req.t_first_ns = t_ns;
+	return x;
+}
+
+static struct exchange *client(const char *user, uint64_t t_ns)
+{
+	struct exchange *x = exchange(LEG_CLIENT, KONG_PID, t_ns);
+
+	buf__append_str(&x->req.target, "/open/a?x=1");
+	add(&x->req.headers, "Host", "API.example:8000");
+	add(&x->req.headers, "Authorization", user);
+	return x;
+}
+
+static struct exchange *upstream(const char *user, const char *id, uint64_t t_ns)
+{
+	struct exchange *x = exchange(LEG_UPSTREAM, KONG_PID, t_ns);
+
+	buf__append_str(&x->req.target, "/a?x=1");
+	add(&x->req.headers, "X-Real-IP", "10.0.0.9");
+	add(&x->req.headers, "X-Forwarded-For", "10.0.0.9");
+	add(&x->req.headers, "X-Forwarded-Host", "api.example");
+	add(&x->req.headers, "X-Forwarded-Port", "8000");
+	add(&x->req.headers, "X-Forwarded-Path", "/open/a");
+	add(&x->req.headers, "Authorization", user);
+	if (id)
+		add(&x->req.headers, "X-Kong-Request-Id", id);
+	return x;
+}
+
+static void answer(struct exchange *x, int status, const char *id, uint64_t t_ns)
+{
+	x->resp.head_done = true;
+	x->resp.end = MSG_COMPLETE;
+	x->resp.status = (uint16_t)status;
+	if (id)
+		add(&x->resp.headers, "x-kong-request-id", id);
+	if (x->conn.leg == LEG_CLIENT && id)
+		add(&x->resp.headers, "X-Kong-Upstream-Latency", "1");
+	x->t_end_ns = t_ns;
+}
+
+static void joined_by_id(void **state)
+{
+	struct exchange *c = client("alice", 1 * MS), *u = upstream("alice", "aa", 2 * MS);
+
+	(void)state;
+	join__begun(j, c);
+	join__begun(j, u);
+	answer(u, 200, NULL, 3 * MS);
+	join__done(j, u, NULL);
+	assert_int_equal(got_n, 0);
+	answer(c, 200, "aa", 4 * MS);
+	join__done(j, c, NULL);
+	assert_int_equal(got_n, 1);
+	assert_int_equal(got[0]->how, JOIN_BY_ID);
+	assert_ptr_equal(got[0]->answered, u);
+}
+
+static void retries_keep_their_order(void **state)
+{
+	struct exchange *c = client("alice", 1 * MS), *first = upstream("alice", "aa", 2 * MS),
+			*second = upstream("alice", "aa", 5 * MS);
+
+	(void)state;
+	join__begun(j, c);
+	join__begun(j, first);
+	first->t_end_ns = 4 * MS; /* refused: no response */
+	join__done(j, first, NULL);
+	join__begun(j, second);
+	answer(second, 200, NULL, 6 * MS);
+	join__done(j, second, NULL);
+	answer(c, 200, "aa", 7 * MS);
+	join__done(j, c, NULL);
+	assert_int_equal(got[0]->upstream_count, 2);
+	assert_ptr_equal(got[0]->upstream[0], first);
+	assert_ptr_equal(got[0]->answered, second);
+}
+
+static void waits_for_an_open_upstream(void **state)
+{
+	struct exchange *c = client("alice", 1 * MS), *u = upstream("alice", "aa", 2 * MS);
+
+	(void)state;
+	join__begun(j, c);
+	join__begun(j, u);
+	answer(c, 200, "aa", 4 * MS);
+	join__done(j, c, NULL);
+	assert_int_equal(got_n, 0);
+	answer(u, 200, NULL, 5 * MS);
+	join__done(j, u, NULL);
+	assert_int_equal(got_n, 1);
+	assert_int_equal(got[0]->upstream_count, 1);
+}
+
+static void waits_no_longer_than_its_window(void **state)
+{
+	struct exchange *c = client("alice", 1 * MS), *u = upstream("alice", "aa", 2 * MS);
+
+	(void)state;
+	join__begun(j, c);
+	join__begun(j, u);
+	answer(c, 200, "aa", 4 * MS);
+	join__done(j, c, NULL);
+	join__tick(j, 503 * MS);
+	assert_int_equal(got_n, 0);
+	join__tick(j, 504 * MS);
+	assert_int_equal(got_n, 1);
+	/* The leg that was still open is no part of it; when it ends it is an orphan. */
+	assert_int_equal(got[0]->upstream_count, 0);
+	join__done(j, u, NULL);
+	assert_int_equal(stats_get(STAT_join_upstream_orphans), 1);
+}
+
+static void kong_answered_itself(void **state)
+{
+	struct exchange *c = client("alice", 1 * MS);
+
+	(void)state;
+	join__begun(j, c);
+	answer(c, 401, NULL, 2 * MS);
+	add(&c->resp.headers, "X-Kong-Request-Id", "bb");
+	join__done(j, c, NULL);
+	assert_int_equal(got_n, 1);
+	assert_int_equal(got[0]->how, JOIN_NONE);
+}
+
+static void upstream_leg_not_seen(void **state)
+{
+	struct exchange *c = client("alice", 1 * MS);
+
+	(void)state;
+	join__begun(j, c);
+	answer(c, 200, "bb", 2 * MS);
+	join__done(j, c, NULL);
+	assert_int_equal(got[0]->how, JOIN_MISSING);
+}
+
+static void one_that_fits_is_joined_by_evidence(void **state)
+{
+	struct exchange *c = client("alice", 1 * MS), *u = upstream("alice", NULL, 2 * MS);
+
+	(void)state;
+	join__begun(j, c);
+	join__begun(j, u);
+	answer(u, 200, NULL, 3 * MS);
+	join__done(j, u, NULL);
+	answer(c, 200, NULL, 4 * MS);
+	join__done(j, c, NULL);
+	assert_int_equal(got[0]->how, JOIN_BY_EVIDENCE);
+	assert_ptr_equal(got[0]->answered, u);
+}
+
+static void two_that_fit_are_joined_to_none(void **state)
+{
+	struct exchange *a = client("alice", 1 * MS), *b = client("bob", 1 * MS), *u = upstream("alice", NULL, 2 * MS);
+
+	(void)state;
+	join__begun(j, a);
+	join__begun(j, b);
+	join__begun(j, u);
+	answer(u, 200, NULL, 3 * MS);
+	join__done(j, u, NULL);
+	answer(a, 200, NULL, 4 * MS);
+	add(&a->resp.headers, "X-Kong-Upstream-Latency", "1");
+	answer(b, 200, NULL, 4 * MS);
+	join__done(j, b, NULL);
+	join__done(j, a, NULL);
+	assert_int_equal(got[0]->upstream_count, 0);
+	assert_int_equal(got[1]->upstream_count, 0);
+	assert_int_equal(got[1]->how, JOIN_AMBIGUOUS);
+}
+
+static void evidence_never_crosses_credentials(void **state)
+{
+	/* The call that the upstream request belongs to was not seen; another fits in everything but the credential. */
+	struct exchange *c = client("bob", 1 * MS), *u = upstream("alice", NULL, 2 * MS);
+
+	(void)state;
+	join__begun(j, c);
+	join__begun(j, u);
+	answer(u, 200, NULL, 3 * MS);
+	join__done(j, u, NULL);
+	answer(c, 200, NULL, 4 * MS);
+	join__done(j, c, NULL);
+	assert_int_equal(got[0]->upstream_count, 0);
+}
+
+static void ids_that_differ_beat_evidence(void **state)
+{
+	struct exchange *c = client("alice", 1 * MS), *u = upstream("alice", "aa", 2 * MS);
+
+	(void)state;
+	join__begun(j, c);
+	join__begun(j, u);
+	answer(u, 200, NULL, 3 * MS);
+	join__done(j, u, NULL);
+	answer(c, 200, "bb", 4 * MS);
+	join__done(j, c, NULL);
+	assert_int_equal(got[0]->upstream_count, 0);
+}
+
+static void an_aborted_call_finds_its_upstream(void **state)
+{
+	struct exchange *c = client("alice", 1 * MS), *u = upstream("alice", "aa", 2 * MS);
+
+	(void)state;
+	join__begun(j, c);
+	join__begun(j, u);
+	c->client_gone = true;
+	c->t_end_ns = 3 * MS;
+	join__done(j, c, NULL); /* no response, so no id: evidence */
+	u->t_end_ns = 3 * MS;
+	join__done(j, u, NULL);
+	assert_int_equal(got_n, 1);
+	assert_int_equal(got[0]->how, JOIN_BY_EVIDENCE);
+	assert_int_equal(got[0]->upstream_count, 1);
+	assert_null(got[0]->answered);
+}
+
+static void an_id_of_another_worker_is_another_call(void **state)
+{
+	struct exchange *c = client("alice", 1 * MS), *u = upstream("alice", "aa", 2 * MS);
+
+	(void)state;
+	u->conn.key.pid = KONG_PID + 1;
+	join__begun(j, c);
+	join__begun(j, u);
+	answer(u, 200, NULL, 3 * MS);
+	join__done(j, u, NULL);
+	answer(c, 200, "aa", 4 * MS);
+	join__done(j, c, NULL);
+	assert_int_equal(got[0]->upstream_count, 0);
+}
+
+static void kongs_own_calls_are_left_out(void **state)
+{
+	struct exchange *u = exchange(LEG_UPSTREAM, KONG_PID, 1 * MS);
+
+	(void)state;
+	join__begun(j, u);
+	answer(u, 201, NULL, 2 * MS);
+	join__done(j, u, NULL);
+	assert_int_equal(got_n, 0);
+	assert_int_equal(stats_get(STAT_join_upstream_own), 1);
+}
+
+static void admin_port_is_left_out(void **state)
+{
+	struct rec_worker w = {.pid = KONG_PID, .nports = 2, .ports = {{8000, PORT_PROXY, 0}, {8001, PORT_ADMIN, 0}}};
+	struct exchange *c = client("alice", 1 * MS);
+
+	(void)state;
+	c->conn.local.port = 8001;
+	join__begun(j, c);
+	answer(c, 200, NULL, 2 * MS);
+	join__done(j, c, &w);
+	assert_int_equal(got_n, 0);
+	assert_int_equal(stats_get(STAT_join_not_proxy), 1);
+}
+
+static void orphans_are_bounded(void **state)
+{
+	(void)state;
+	for (uint64_t i = 0; i < 100; i++) {
+		struct exchange *u = upstream("alice", NULL, i * MS);
+
+		join__begun(j, u);
+		answer(u, 200, NULL, i * MS);
+		join__done(j, u, NULL);
+	}
+	assert_int_equal(stats_get(STAT_join_upstream_orphans), 92);
+	join__tick(j, 1000ull * 1000 * MS);
+	assert_int_equal(stats_get(STAT_join_upstream_orphans), 100);
+}
+
+static void every_call_is_handed_on(void **state)
+{
+	/* Random order of the four facts of many calls: each client exchange comes out once. */
+	(void)state;
+	srand(1);
+	for (int round = 0; round < 2000; round++) {
+		struct exchange *c = client("alice", 1 * MS), *u = upstream("alice", rand() % 2 ? "aa" : NULL, 2 * MS);
+		bool late = rand() % 2, begun = rand() % 4, known = rand() % 4;
+
+		if (begun)
+			join__begun(j, c);
+		if (known)
+			join__begun(j, u);
+		answer(u, 200, NULL, 3 * MS);
+		if (!late)
+			join__done(j, u, NULL);
+		answer(c, 200, rand() % 2 ? "aa" : NULL, 4 * MS);
+		join__done(j, c, NULL);
+		if (late)
+			join__done(j, u, NULL);
+		join__flush(j);
+		assert_int_equal(got_n, 1);
+		assert_ptr_equal(got[0]->client, c);
+		transaction__free(got[0]);
+		got_n = 0;
+	}
+	assert_int_equal(stats_get(STAT_txn_seen), 2000);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(joined_by_id),
+		T(retries_keep_their_order),
+		T(waits_for_an_open_upstream),
+		T(waits_no_longer_than_its_window),
+		T(kong_answered_itself),
+		T(upstream_leg_not_seen),
+		T(one_that_fits_is_joined_by_evidence),
+		T(two_that_fit_are_joined_to_none),
+		T(evidence_never_crosses_credentials),
+		T(ids_that_differ_beat_evidence),
+		T(an_aborted_call_finds_its_upstream),
+		T(an_id_of_another_worker_is_another_call),
+		T(kongs_own_calls_are_left_out),
+		T(admin_port_is_left_out),
+		T(orphans_are_bounded),
+		T(every_call_is_handed_on),
+	};
+
+	hash_set_seed(1);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

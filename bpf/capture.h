@@ -1,0 +1,190 @@
+/* capture: the records that pass from the kernel to the agent. Both worlds include this file, each brings its own
+ * fixed-width types (__u8 … __u64) along.
+ *
+ * Every record starts with struct kt_head, is padded explicitly and has its size asserted. Records are written in place
+ * in the ring, so their writer sets every byte before the payload.
+ */
+#ifndef KT_BPF_CAPTURE_H
+#define KT_BPF_CAPTURE_H
+
+enum kt_kind {
+	KT_DATA = 1,
+	KT_OPEN,
+	KT_CLOSE,
+	KT_FORK, /* a process that is watched has a child, which is watched from now on */
+	KT_EXEC, /* an nginx was started, or a watched process became another program (and is watched no more) */
+	KT_EXIT,
+};
+
+enum kt_dir { KT_IN = 0, KT_OUT = 1 };
+
+enum kt_origin { KT_UNKNOWN = 0, KT_ACCEPTED = 1, KT_CONNECTED = 2 };
+
+/* As enum gap_cause in user/capture/record.h. */
+enum kt_cause { KT_CAUSE_NONE = 0, KT_CAUSE_LOST = 1, KT_CAUSE_LIMIT = 2, KT_CAUSE_NODATA = 3, KT_CAUSE_FAULT = 4 };
+
+/* kt_data.flags */
+#define KT_FIRST 1 /* an OPEN went out just before it: look at the control ring first */
+#define KT_MORE 2  /* goes on where the record before it ended: same call */
+
+#define KT_ADDR_LEN 16
+#define KT_COMM_LEN 16
+/* The most payload that one record carries. */
+#define KT_PIECE 16384
+
+struct kt_head {
+	__u64 t_ns; /* taken before room in the ring was reserved */
+	__u32 pid;  /* tgid, in the initial PID namespace */
+	__u32 kind;
+};
+
+struct kt_data {
+	struct kt_head head;
+	__u64 gen;
+	__u64 obj;
+	__u64 pos;
+	__u64 gap; /* bytes after the payload that were not copied */
+	__u32 len; /* payload bytes, which follow */
+	__u8 tls;
+	__u8 dir;
+	__u8 cause;
+	__u8 flags;
+};
+
+struct kt_open {
+	struct kt_head head;
+	__u64 gen;
+	__u64 obj;
+	__s32 fd;
+	__u8 tls;
+	__u8 origin;
+	__u8 family; /* 0, 4, 6 */
+	__u8 pad;
+	__u16 local_port; /* host order */
+	__u16 peer_port;
+	__u32 pad2;
+	__u8 local[KT_ADDR_LEN]; /* network order, IPv4 in the first four */
+	__u8 peer[KT_ADDR_LEN];
+};
+
+struct kt_close {
+	struct kt_head head;
+	__u64 gen;
+	__u64 obj;
+	__u64 pos[2];
+	__u32 tls;
+	__u32 pad;
+};
+
+/* FORK: pid is the child, other its parent. EXEC, EXIT: other is 0. */
+struct kt_proc {
+	struct kt_head head;
+	__u32 other;
+	__u32 flags; /* of the watched process: KT_WATCH_*; EXEC of a process that was not: 0 */
+	char comm[KT_COMM_LEN];
+};
+
+_Static_assert(sizeof(struct kt_head) == 16, "kt_head");
+_Static_assert(sizeof(struct kt_data) == 56, "kt_data");
+_Static_assert(sizeof(struct kt_open) == 80, "kt_open");
+_Static_assert(sizeof(struct kt_close) == 56, "kt_close");
+_Static_assert(sizeof(struct kt_proc) == 40, "kt_proc");
+
+/* What user space writes into the map of watched processes. */
+#define KT_WATCH_FORKS 1  /* its children are watched too */
+#define KT_WATCH_TRAFFIC 2 /* its connections are captured */
+
+/* Where a call's bytes lie. */
+enum kt_shape { KT_BUFFER, KT_SEGMENTS, KT_NODATA };
+
+/* A call into the TLS library that has begun on the main thread of a watched process. */
+struct kt_tls_call {
+	__u64 ssl;
+	__u64 buf;
+	__u64 count_ptr; /* where the library puts the number of bytes; 0: its return value is that number */
+	__s32 fd;	 /* the TCP socket that a system call under it used, -1: none did */
+	__u8 active;
+	__u8 dir;
+	__u8 pad[2];
+};
+
+/* What one call of the main thread moves, while it is looked at. It lives in a map and not on the stack of the program
+ * for the verifier's sake: what comes from a map is just a number, so loops over it do not multiply its states. It
+ * belongs to one thread, so there is nobody to share it with. */
+struct kt_io {
+	__u64 at;	/* the buffer, or the segment descriptors */
+	__u64 n;	/* bytes that the call moved */
+	__u64 left;	/* of these, not looked at yet */
+	__u64 base;	/* of the segment at hand: its next byte … */
+	__u64 seg_left; /* … and how many there are */
+	__u64 budget;	/* bytes that may still be copied */
+	__u32 piece;	/* bytes to copy now, or, in a gathered record, copied so far */
+	__u32 segments; /* descriptors at `at` */
+	__u32 dir;
+	__u32 shape; /* enum kt_shape */
+	__s32 fd;
+	__u32 cause; /* why the rest was not copied */
+};
+
+/* Value of `watched`, keyed by tgid. */
+struct kt_watch {
+	__u32 flags;
+	__u32 pad;
+	struct kt_tls_call call;
+	struct kt_io io;
+};
+
+/* Key of `conns`: obj is an fd (tls 0) or an SSL pointer (tls 1). Key of `skips` alike. */
+struct kt_conn_key {
+	__u64 obj;
+	__u32 pid;
+	__u32 tls;
+};
+
+enum kt_state {
+	KT_UNDECIDED = 0, /* no byte seen yet */
+	KT_CLEAR,
+	KT_CIPHER, /* TLS records: what they hold is seen at the TLS library, or not at all */
+};
+
+/* Value of `conns`. */
+struct kt_conn {
+	__u64 gen;
+	__u64 obj;
+	__u64 pos[2];	/* bytes that the calls of each direction moved */
+	__u64 owed[2];	/* of these, bytes up to pos that were passed over and not reported yet */
+	__u64 skip[2];	/* positions up to which nothing needs copying */
+	__u64 file;	/* tls 0: struct file under the fd; another one there means another connection */
+	__u32 pid;
+	__s32 fd;
+	__u32 skips_seen;
+	__u8 tls;
+	__u8 state;
+	__u8 origin;
+	__u8 opened; /* OPEN was sent */
+	__u8 told;   /* … and so was a data record that says so */
+	__u8 more;   /* the next record continues a call */
+	__u8 pad[6];
+};
+
+/* Value of `skips`: user space knows that bytes before these positions are of no use. All ones: none ever will be. */
+struct kt_skip {
+	__u64 gen;
+	__u64 until[2];
+};
+
+_Static_assert(sizeof(struct kt_watch) == 112, "kt_watch");
+_Static_assert(sizeof(struct kt_conn_key) == 16, "kt_conn_key");
+_Static_assert(sizeof(struct kt_conn) == 96, "kt_conn");
+_Static_assert(sizeof(struct kt_skip) == 24, "kt_skip");
+
+/* Index into the per-CPU counters. */
+enum kt_stat {
+	KT_STAT_LOST_DATA,
+	KT_STAT_LOST_CTL,
+	KT_STAT_FAULT,
+	KT_STAT_MAP_FULL,
+	KT_STAT_COUNT,
+};
+
+#endif

@@ -1,0 +1,151 @@
+/* kongtap: the programs, one small body per hook. Which of them are loaded depends on the kernel: see
+ * user/capture/kernel.c. All that they do is in the headers.
+ *
+ * Every program asks first whether its process is watched: everything else on the host passes after one look-up.
+ */
+#include "io.bpf.h"
+#include "proc.bpf.h"
+#include "tls.bpf.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* System calls, one tracepoint each. The arguments are still in the registers that the task saved on entry. */
+#define AT_EXIT(name, call)                                                                                            \
+	SEC("?tp/syscalls/sys_exit_" #name) int sys_##name(struct trace_event_raw_sys_exit *ctx)                       \
+	{                                                                                                              \
+		struct kt_watch *w = watch_of(bpf_get_current_pid_tgid() >> 32);                                       \
+                                                                                                                       \
+		if (!w)                                                                                                \
+			return 0;                                                                                      \
+		on_syscall(w, call, (void *)bpf_task_pt_regs(bpf_get_current_task_btf()), ctx->ret);                   \
+		return 0;                                                                                              \
+	}
+
+AT_EXIT(accept4, CALL_ACCEPT)
+AT_EXIT(accept, CALL_ACCEPT)
+AT_EXIT(connect, CALL_CONNECT)
+AT_EXIT(close, CALL_CLOSE)
+AT_EXIT(read, CALL_READ)
+AT_EXIT(recvfrom, CALL_RECVFROM)
+AT_EXIT(readv, CALL_READV)
+AT_EXIT(recvmsg, CALL_RECVMSG)
+AT_EXIT(write, CALL_WRITE)
+AT_EXIT(sendto, CALL_SENDTO)
+AT_EXIT(writev, CALL_WRITEV)
+AT_EXIT(sendmsg, CALL_SENDMSG)
+AT_EXIT(sendfile64, CALL_SENDFILE)
+
+/* Where there is no tracefs, or bpf_task_pt_regs is missing (before 5.15): all system calls in one hook, which has the
+ * registers at hand but is run for every call of every process. */
+static __always_inline __u32 call_of(struct pt_regs *regs)
+{
+#if defined(__TARGET_ARCH_x86)
+	switch (BPF_CORE_READ(regs, orig_ax)) {
+	case 0:
+		return CALL_READ;
+	case 1:
+		return CALL_WRITE;
+	case 3:
+		return CALL_CLOSE;
+	case 19:
+		return CALL_READV;
+	case 20:
+		return CALL_WRITEV;
+	case 40:
+		return CALL_SENDFILE;
+	case 42:
+		return CALL_CONNECT;
+	case 43:
+	case 288:
+		return CALL_ACCEPT;
+	case 44:
+		return CALL_SENDTO;
+	case 45:
+		return CALL_RECVFROM;
+	case 46:
+		return CALL_SENDMSG;
+	case 47:
+		return CALL_RECVMSG;
+	default:
+		return CALL_NONE;
+	}
+#elif defined(__TARGET_ARCH_arm64)
+	switch (BPF_CORE_READ(regs, syscallno)) {
+	case 57:
+		return CALL_CLOSE;
+	case 63:
+		return CALL_READ;
+	case 64:
+		return CALL_WRITE;
+	case 65:
+		return CALL_READV;
+	case 66:
+		return CALL_WRITEV;
+	case 71:
+		return CALL_SENDFILE;
+	case 202:
+	case 242:
+		return CALL_ACCEPT;
+	case 203:
+		return CALL_CONNECT;
+	case 206:
+		return CALL_SENDTO;
+	case 207:
+		return CALL_RECVFROM;
+	case 211:
+		return CALL_SENDMSG;
+	case 212:
+		return CALL_RECVMSG;
+	default:
+		return CALL_NONE;
+	}
+#endif
+}
+
+SEC("?raw_tp/sys_exit") int sys_any(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct kt_watch *w = watch_of(bpf_get_current_pid_tgid() >> 32);
+	struct pt_regs *regs = (void *)ctx->args[0];
+	__u32 call;
+
+	if (!w)
+		return 0;
+	call = call_of(regs);
+	if (call != CALL_NONE)
+		on_syscall(w, call, regs, ctx->args[1]);
+	return 0;
+}
+
+/* The TLS library. `counted`: the call tells how much it moved through its fourth argument. */
+#define AT_TLS(name, body)                                                                                             \
+	SEC("?uprobe") int name(struct pt_regs *ctx)                                                                   \
+	{                                                                                                              \
+		guard();                                                                                               \
+		body;                                                                                                  \
+		unguard();                                                                                             \
+		return 0;                                                                                              \
+	}
+
+AT_TLS(tls_read, tls_enter(PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx), 0, KT_IN))
+AT_TLS(tls_read_counted, tls_enter(PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx), PT_REGS_PARM4(ctx), KT_IN))
+AT_TLS(tls_write, tls_enter(PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx), 0, KT_OUT))
+AT_TLS(tls_write_counted, tls_enter(PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx), PT_REGS_PARM4(ctx), KT_OUT))
+AT_TLS(tls_return, tls_leave(PT_REGS_RC(ctx)))
+AT_TLS(tls_set_fd, tls_begins(PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx)))
+AT_TLS(tls_free, tls_ends(PT_REGS_PARM1(ctx)))
+
+/* Processes come and go. */
+SEC("raw_tp/sched_process_fork") int proc_fork(struct bpf_raw_tracepoint_args *ctx)
+{
+	return on_fork((void *)ctx->args[0], (void *)ctx->args[1]);
+}
+
+SEC("raw_tp/sched_process_exec") int proc_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+	return on_exec((void *)ctx->args[0]);
+}
+
+SEC("raw_tp/sched_process_exit") int proc_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	return on_exit((void *)ctx->args[0]);
+}

@@ -1,0 +1,71 @@
+/* maps: everything that the programs share, and what user space sets before it loads them. */
+#ifndef KT_BPF_MAPS_H
+#define KT_BPF_MAPS_H
+
+#include <vmlinux.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "capture.h"
+
+/* Set before loading; the verifier then removes what does not apply. */
+const volatile bool use_loop = true;	     /* bpf_loop may be used where the kernel has it */
+const volatile bool use_guard = true;	     /* likewise bpf_preempt_disable */
+const volatile __u32 call_bytes = 256 << 10; /* most bytes that are copied of one call */
+const volatile __u64 wake_bytes = 1 << 20;   /* bytes waiting in the ring at which the reader is woken */
+
+/* The gate: everything is attached before anything is captured. */
+volatile __u32 ready;
+/* Goes up with each entry that user space puts into `skips`. */
+volatile __u32 skips_epoch;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, struct kt_watch);
+} watched SEC(".maps");
+
+/* Not LRU: what it forgets it would have to be told of. Entries go at close; user space sweeps after an exit. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct kt_conn_key);
+	__type(value, struct kt_conn);
+} conns SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct kt_conn_key);
+	__type(value, struct kt_skip);
+} skips SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 16 << 20);
+} data SEC(".maps");
+
+/* Apart, so that a burst of data never costs the knowledge of a connection. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 256 << 10);
+} ctl SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, KT_STAT_COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+static __always_inline void count(__u32 which)
+{
+	__u64 *v = bpf_map_lookup_elem(&counters, &which);
+
+	/* Atomic although per CPU: a uprobe without the preemption guard may be interrupted by another. */
+	if (v)
+		__sync_fetch_and_add(v, 1);
+}
+
+#endif

@@ -57,7 +57,7 @@ int pretty_line(struct buf *out, const struct event *e, bool colour, unsigned wi
 {
 	unsigned rest = width > FIXED_COLUMNS + 24 ? width - FIXED_COLUMNS : 24;
 	unsigned user = rest / 3 > 24 ? 24 : rest / 3;
-	char when[CLOCK_ISO_LEN + 1], size[16], upstream[16] = "-";
+	char when[CLOCK_ISO_LEN + 1], size[16], upstream[32] = "-";
 	int err;
 
 	err = buf__reserve(out, 512 + 4 * (size_t)rest);

@@ -8,7 +8,7 @@
 
 #define UNSEEN_RANGES 4
 
-struct stream {
+struct h2_stream {
 	struct hnode node;
 	struct list link; /* in the order in which they were opened */
 	uint32_t id;
@@ -26,8 +26,8 @@ struct h2streams {
 	struct proto_env env;
 	struct hmap by_id;
 	struct list order;
-	struct stream *last; /* the one found last */
-	uint32_t top;	     /* ids of requests only go up: what is above was never used, as far as seen */
+	struct h2_stream *last; /* the one found last */
+	uint32_t top;		/* ids of requests only go up: what is above was never used, as far as seen */
 	struct range unseen[UNSEEN_RANGES];
 	uint32_t nunseen; /* ever added; the newest UNSEEN_RANGES are kept */
 	bool requests_lost;
@@ -51,14 +51,14 @@ struct h2streams *h2streams__new(const struct proto_env *env, bool from_start)
 	return s;
 }
 
-static struct stream *find(struct h2streams *s, uint32_t id)
+static struct h2_stream *find(struct h2streams *s, uint32_t id)
 {
 	struct hnode *n;
 
 	if (s->last && s->last->id == id)
 		return s->last;
 	for (n = hmap__first(&s->by_id, hash_u64(id)); n; n = hmap__next_same(n)) {
-		struct stream *st = hmap_entry(n, struct stream, node);
+		struct h2_stream *st = hmap_entry(n, struct h2_stream, node);
 
 		if (st->id == id) {
 			s->last = st;
@@ -68,17 +68,16 @@ static struct stream *find(struct h2streams *s, uint32_t id)
 	return NULL;
 }
 
-static void forget(struct h2streams *s, struct stream *st)
+static void forget(struct h2streams *s, struct h2_stream *st)
 {
 	hmap__remove(&s->by_id, &st->node);
 	list_remove(&st->link);
 	if (s->last == st)
 		s->last = NULL;
-	s->mem -= st->x->mem;
 	free(st);
 }
 
-static void finish(struct h2streams *s, struct stream *st, uint64_t t_ns)
+static void finish(struct h2streams *s, struct h2_stream *st, uint64_t t_ns)
 {
 	struct exchange *x = st->x;
 
@@ -92,13 +91,13 @@ static bool is_over(const struct message *m)
 }
 
 /* Over when both sides are; a request of which nothing was seen is over as far as anybody can tell. */
-static void settle(struct h2streams *s, struct stream *st, uint64_t t_ns)
+static void settle(struct h2streams *s, struct h2_stream *st, uint64_t t_ns)
 {
 	if (is_over(&st->x->resp) && st->x->req.end != MSG_OPEN)
 		finish(s, st, t_ns);
 }
 
-static struct message *side(struct stream *st, bool is_request)
+static struct message *side(struct h2_stream *st, bool is_request)
 {
 	return is_request ? &st->x->req : &st->x->resp;
 }
@@ -111,7 +110,7 @@ static bool make_room(struct h2streams *s, uint64_t t_ns)
 	if (s->by_id.count < s->env.limits->streams)
 		return true;
 	list_for_each_safe (it, tmp, &s->order) {
-		struct stream *st = list_entry(it, struct stream, link);
+		struct h2_stream *st = list_entry(it, struct h2_stream, link);
 
 		if (!st->resp_lost)
 			continue;
@@ -125,9 +124,9 @@ static bool make_room(struct h2streams *s, uint64_t t_ns)
 	return false;
 }
 
-static struct stream *open_stream(struct h2streams *s, uint32_t id, uint64_t t_ns)
+static struct h2_stream *open_stream(struct h2streams *s, uint32_t id, uint64_t t_ns)
 {
-	struct stream *st = NULL;
+	struct h2_stream *st = NULL;
 
 	if (!make_room(s, t_ns))
 		goto dropped;
@@ -139,7 +138,6 @@ static struct stream *open_stream(struct h2streams *s, uint32_t id, uint64_t t_n
 	if (!st->x)
 		goto dropped;
 	st->x->req.major = st->x->resp.major = 2;
-	s->mem += st->x->mem;
 	hmap__insert(&s->by_id, &st->node, hash_u64(id));
 	list_push_back(&s->order, &st->link);
 	return st;
@@ -150,31 +148,23 @@ dropped:
 }
 
 /* Before its head was told to anybody an exchange can go without a trace. */
-static void drop(struct h2streams *s, struct stream *st)
+static void drop(struct h2streams *s, struct h2_stream *st)
 {
 	struct exchange *x = st->x;
 
 	forget(s, st);
-	s->env.budget->used -= x->mem;
-	exchange__free(x);
+	exchange__discard(&s->env, x);
 	stats_inc(STAT_wire_exchanges_dropped);
 }
 
-static bool charge(struct h2streams *s, struct stream *st, size_t n)
+/* Headers just taken in are given back where there is no room for them. */
+static void charge_or_shed(struct h2streams *s, struct h2_stream *st, struct headers *h)
 {
-	struct wire_budget *b = s->env.budget;
-
-	if (n > b->max || b->used > b->max - n || s->mem + n > s->env.limits->conn_bytes)
-		return false;
-	b->used += n;
-	st->x->mem += n;
-	s->mem += n;
-	return true;
-}
-
-static size_t headers_mem(const struct headers *h)
-{
-	return h->n + (size_t)h->count * sizeof(struct header_field);
+	if (!exchange__charge(&s->env, st->x))
+		return;
+	headers__free(h);
+	h->overflow = true;
+	(void)exchange__charge(&s->env, st->x);
 }
 
 static bool was_unseen(const struct h2streams *s, uint32_t id)
@@ -201,7 +191,7 @@ static void raise_top(struct h2streams *s, uint32_t id)
 	s->top = id;
 }
 
-static void side_ended(struct h2streams *s, struct stream *st, bool is_request, uint64_t t_ns)
+static void side_ended(struct h2streams *s, struct h2_stream *st, bool is_request, uint64_t t_ns)
 {
 	struct message *m = side(st, is_request);
 
@@ -232,14 +222,12 @@ static void set_length(struct message *m)
 	m->content_length = n;
 }
 
-static void take_trailers(struct h2streams *s, struct stream *st, struct message *m, struct h2head *h)
+static void take_trailers(struct h2streams *s, struct h2_stream *st, struct message *m, struct h2head *h)
 {
 	if (h->lost || h->pseudo || m->trailers.count)
 		return;
-	if (charge(s, st, headers_mem(&h->fields)))
-		h2head__into_trailers(h, m);
-	else
-		m->trailers.overflow = true;
+	h2head__into_trailers(h, m);
+	charge_or_shed(s, st, &m->trailers);
 }
 
 /* Could this block, the first seen of its stream, be the trailers of a request that began unseen? Trailers have no
@@ -252,7 +240,7 @@ static bool maybe_trailers(const struct h2streams *s, const struct h2head *h, bo
 static void new_request(struct h2streams *s, struct h2head *h, const struct h2block_place *at)
 {
 	struct message *m;
-	struct stream *st;
+	struct h2_stream *st;
 
 	if (!(at->stream & 1) || at->stream <= s->top || maybe_trailers(s, h, at->end_stream))
 		return;
@@ -266,11 +254,11 @@ static void new_request(struct h2streams *s, struct h2head *h, const struct h2bl
 	place(m, at);
 	if (h->lost)
 		return;
-	if (!charge(s, st, headers_mem(&h->fields) + h->target.n + h->authority.n)) {
+	h2head__into_request(h, m);
+	if (exchange__charge(&s->env, st->x)) {
 		drop(s, st);
 		return;
 	}
-	h2head__into_request(h, m);
 	set_length(m);
 	m->head_done = true;
 	m->t_head_ns = at->t_ns;
@@ -282,7 +270,7 @@ static void new_request(struct h2streams *s, struct h2head *h, const struct h2bl
 
 static void request_head(struct h2streams *s, struct h2head *h, const struct h2block_place *at)
 {
-	struct stream *st = find(s, at->stream);
+	struct h2_stream *st = find(s, at->stream);
 
 	if (!st) {
 		new_request(s, h, at);
@@ -296,7 +284,7 @@ static void request_head(struct h2streams *s, struct h2head *h, const struct h2b
 		side_ended(s, st, true, at->t_ns);
 }
 
-static void final_head(struct h2streams *s, struct stream *st, struct h2head *h, const struct h2block_place *at)
+static void final_head(struct h2streams *s, struct h2_stream *st, struct h2head *h, const struct h2block_place *at)
 {
 	struct message *m = &st->x->resp;
 
@@ -305,13 +293,9 @@ static void final_head(struct h2streams *s, struct stream *st, struct h2head *h,
 	m->t_first_ns = at->t_first_ns;
 	m->t_head_ns = at->t_ns;
 	st->resp_lost = false;
-	if (charge(s, st, headers_mem(&h->fields))) {
-		h2head__into_response(h, m);
-		set_length(m);
-	} else {
-		m->status = h->status;
-		m->headers.overflow = true;
-	}
+	h2head__into_response(h, m);
+	set_length(m);
+	charge_or_shed(s, st, &m->headers);
 	if (st->tunnel && m->status >= 200 && m->status < 300)
 		st->x->upgraded = true;
 	stats_inc(STAT_wire_messages);
@@ -319,7 +303,7 @@ static void final_head(struct h2streams *s, struct stream *st, struct h2head *h,
 
 /* The response's head where it was not seen before. */
 static void first_response_head(
-	struct h2streams *s, struct stream *st, struct h2head *h, const struct h2block_place *at)
+	struct h2streams *s, struct h2_stream *st, struct h2head *h, const struct h2block_place *at)
 {
 	struct message *m = &st->x->resp;
 
@@ -340,7 +324,7 @@ static void first_response_head(
 
 static void response_head(struct h2streams *s, struct h2head *h, const struct h2block_place *at)
 {
-	struct stream *st = find(s, at->stream);
+	struct h2_stream *st = find(s, at->stream);
 	struct message *m;
 
 	if (!st && was_unseen(s, at->stream) && !h->lost && h->has_status && h->status >= 200)
@@ -371,9 +355,9 @@ void h2streams__head(struct h2streams *s, struct h2head *h, const struct h2block
 }
 
 /* The stream whose message in this direction is open and can take body bytes. */
-static struct stream *with_body(struct h2streams *s, bool is_request, uint32_t id)
+static struct h2_stream *with_body(struct h2streams *s, bool is_request, uint32_t id)
 {
-	struct stream *st = find(s, id);
+	struct h2_stream *st = find(s, id);
 	struct message *m;
 
 	if (!st)
@@ -384,14 +368,14 @@ static struct stream *with_body(struct h2streams *s, bool is_request, uint32_t i
 
 void h2streams__data_begin(struct h2streams *s, bool is_request, uint32_t id, uint64_t wire_bytes)
 {
-	struct stream *st = with_body(s, is_request, id);
+	struct h2_stream *st = with_body(s, is_request, id);
 
 	if (st)
 		side(st, is_request)->wire_bytes += wire_bytes;
 }
 
 /* CONNECT: bytes of a tunnel, unless the answer was no. Client leg: what the client sends comes in. */
-static bool tunnelled(struct h2streams *s, struct stream *st, bool is_request, uint64_t n)
+static bool tunnelled(struct h2streams *s, struct h2_stream *st, bool is_request, uint64_t n)
 {
 	bool in = (s->env.facts->leg == LEG_UPSTREAM) != is_request;
 
@@ -404,20 +388,10 @@ static bool tunnelled(struct h2streams *s, struct stream *st, bool is_request, u
 	return true;
 }
 
-/* The connection has all the memory that one may have: bodies end here. */
-static void freeze_body(struct message *m)
-{
-	if (m->body.max == m->body.n)
-		return;
-	m->body.max = m->body.n;
-	stats_inc(STAT_wire_bodies_dropped);
-}
-
 void h2streams__data(struct h2streams *s, bool is_request, uint32_t id, struct span data, uint64_t t_ns)
 {
-	struct stream *st = with_body(s, is_request, id);
+	struct h2_stream *st = with_body(s, is_request, id);
 	struct message *m;
-	size_t before;
 
 	if (!st || !data.n)
 		return;
@@ -425,22 +399,15 @@ void h2streams__data(struct h2streams *s, bool is_request, uint32_t id, struct s
 	m->t_last_ns = t_ns;
 	if (tunnelled(s, st, is_request, data.n))
 		return;
-	if (!is_request && st->resp_lost) {
-		/* Something is missing before it, nobody knows how much: what is held stays a prefix. */
-		m->body_len += data.n;
+	/* Something is missing before it, nobody knows how much: what is held stays a prefix. */
+	if (!is_request && st->resp_lost)
 		m->body_truncated = true;
-		return;
-	}
-	if (s->mem + data.n > s->env.limits->conn_bytes)
-		freeze_body(m);
-	before = st->x->mem;
 	exchange__body(&s->env, st->x, m, data);
-	s->mem += st->x->mem - before;
 }
 
 void h2streams__data_gap(struct h2streams *s, bool is_request, uint32_t id, uint64_t n, enum gap_cause cause)
 {
-	struct stream *st = with_body(s, is_request, id);
+	struct h2_stream *st = with_body(s, is_request, id);
 
 	if (st && n && !tunnelled(s, st, is_request, n))
 		exchange__body_gap(st->x, side(st, is_request), n, cause);
@@ -448,7 +415,7 @@ void h2streams__data_gap(struct h2streams *s, bool is_request, uint32_t id, uint
 
 void h2streams__data_unsure(struct h2streams *s, bool is_request, uint32_t id)
 {
-	struct stream *st = with_body(s, is_request, id);
+	struct h2_stream *st = with_body(s, is_request, id);
 
 	if (!st)
 		return;
@@ -461,7 +428,7 @@ void h2streams__data_unsure(struct h2streams *s, bool is_request, uint32_t id)
 
 void h2streams__data_end(struct h2streams *s, bool is_request, uint32_t id, bool end_stream, uint64_t t_ns)
 {
-	struct stream *st = find(s, id);
+	struct h2_stream *st = find(s, id);
 	struct message *m;
 
 	if (!st)
@@ -474,7 +441,7 @@ void h2streams__data_end(struct h2streams *s, bool is_request, uint32_t id, bool
 		side_ended(s, st, is_request, t_ns);
 }
 
-static void reset(struct h2streams *s, struct stream *st, bool by_client, uint64_t t_ns)
+static void reset(struct h2streams *s, struct h2_stream *st, bool by_client, uint64_t t_ns)
 {
 	struct exchange *x = st->x;
 
@@ -489,7 +456,7 @@ static void reset(struct h2streams *s, struct stream *st, bool by_client, uint64
 
 void h2streams__reset(struct h2streams *s, bool is_request, uint32_t id, uint64_t t_ns)
 {
-	struct stream *st = find(s, id);
+	struct h2_stream *st = find(s, id);
 
 	if (st)
 		reset(s, st, is_request, t_ns);
@@ -500,7 +467,7 @@ void h2streams__goaway(struct h2streams *s, uint32_t last, uint64_t t_ns)
 	struct list *it, *tmp;
 
 	list_for_each_safe (it, tmp, &s->order) {
-		struct stream *st = list_entry(it, struct stream, link);
+		struct h2_stream *st = list_entry(it, struct h2_stream, link);
 
 		if (st->id > last && !st->x->resp.head_done)
 			reset(s, st, false, t_ns);
@@ -516,7 +483,7 @@ void h2streams__lost(struct h2streams *s, bool is_request, uint64_t t_ns)
 		s->lost_above = s->top;
 	}
 	list_for_each_safe (it, tmp, &s->order) {
-		struct stream *st = list_entry(it, struct stream, link);
+		struct h2_stream *st = list_entry(it, struct h2_stream, link);
 		struct message *m = side(st, is_request);
 
 		if (is_request && m->end == MSG_OPEN) {
@@ -549,7 +516,7 @@ void h2streams__tick(struct h2streams *s, uint64_t t_ns)
 	if (!idle)
 		return;
 	list_for_each_safe (it, tmp, &s->order) {
-		struct stream *st = list_entry(it, struct stream, link);
+		struct h2_stream *st = list_entry(it, struct h2_stream, link);
 		struct exchange *x = st->x;
 
 		/* Before its head a response is not quiet but awaited, for as long as it takes. */
@@ -568,7 +535,7 @@ void h2streams__close(struct h2streams *s, enum msg_end end, uint64_t t_ns)
 	struct list *it, *tmp;
 
 	list_for_each_safe (it, tmp, &s->order) {
-		struct stream *st = list_entry(it, struct stream, link);
+		struct h2_stream *st = list_entry(it, struct h2_stream, link);
 		struct exchange *x = st->x;
 
 		if (!is_over(&x->resp) && end == MSG_CLOSED)
@@ -600,12 +567,11 @@ void h2streams__free(struct h2streams *s)
 	if (!s)
 		return;
 	list_for_each_safe (it, tmp, &s->order) {
-		struct stream *st = list_entry(it, struct stream, link);
+		struct h2_stream *st = list_entry(it, struct h2_stream, link);
 		struct exchange *x = st->x;
 
 		forget(s, st);
-		s->env.budget->used -= x->mem;
-		exchange__free(x);
+		exchange__discard(&s->env, x);
 	}
 	hmap__free(&s->by_id);
 	free(s);

@@ -36,7 +36,7 @@ void h2table__resize(struct h2table *t, uint32_t max);
 /* Nothing is known any more, not even the maximum: header blocks went by unseen. */
 void h2table__forget(struct h2table *t);
 
-/* Known entries, and whether they are all there are. */
+/* Entries that are counted, and whether nothing is left that is older than they. */
 uint32_t h2table__count(const struct h2table *t);
 bool h2table__exact(const struct h2table *t);
 

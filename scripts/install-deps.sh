@@ -8,7 +8,7 @@ build=(gcc make pkg-config clang-14 llvm-14 bpftool libbpf-dev libelf-dev libjan
 	node-llhttp ca-certificates)
 run=(nginx libnginx-mod-http-lua python3 iproute2 openssl curl procps)
 tests=(libcmocka-dev libclang-rt-14-dev clang-format-14 clang-tidy-14 libmicrohttpd-dev nghttp2-client wrk valgrind
-	util-linux strace)
+	util-linux strace qemu-system-x86 cpio busybox-static libcap2-bin)
 
 case ${1:-build} in
 build) want=("${build[@]}") ;;

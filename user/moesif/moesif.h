@@ -36,7 +36,8 @@ struct moesif_options {
 	bool learn_consumers;                   /* true: consumer of a call without upstream leg by credential */
 	uint32_t learn_consumers_max;           /* 65536 entries */
 	uint32_t learn_consumers_ttl;           /* seconds, 3600 */
-	bool hash_session_token;                /* false: raw as the plugin does */
+	bool hash_session_token;                /* false: raw as the plugin does; redact_credentials turns it on */
+	char *session_token_key;                /* of that hash (HMAC): the same on every node; NULL: a fixed one */
 	struct strlist api_key_names;           /* headers and query names: apikey, api-key, x-api-key, api_key */
 	bool redact_credentials;                /* false */
 	bool plugin_sampling_rule;              /* false: the documented rule; true: min(user, company, regex) */
@@ -60,6 +61,10 @@ void moesif__on_transaction(struct moesif *m, struct transaction *t);
 int moesif__set_remote(struct moesif *m, struct span json);
 /* New options (SIGHUP): borrowed from now on; learnt consumers are kept. Errors as moesif__new, old ones stay then. */
 int moesif__set_options(struct moesif *m, const struct moesif_options *o);
+/* Body of GET /v1/rules: a passive agent enforces none, so they are reported, once per set. 0; -EINVAL: not usable. */
+int moesif__set_rules(struct moesif *m, struct span json);
+/* Every exchange that begins: tells a Moesif plugin still at work in Kong by its own calls. Borrowed. */
+void moesif__on_begun(struct moesif *m, const struct exchange *x);
 void moesif__free(struct moesif *m);
 
 #endif

@@ -1,0 +1,178 @@
+#include "moesif/body.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "capture/record.h"
+#include "moesif/decode.h"
+#include "moesif/json_scan.h"
+#include "moesif/mask_json.h"
+#include "moesif/uri.h"
+
+struct body_maker {
+	struct decoder *decoder;
+	struct buf masked;
+};
+
+struct body_maker *body_maker__new(size_t decoded_limit)
+{
+	struct body_maker *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return NULL;
+	b->decoder = decoder__new(decoded_limit);
+	if (!b->decoder) {
+		free(b);
+		return NULL;
+	}
+	return b;
+}
+
+void body_maker__set_limit(struct body_maker *b, size_t decoded_limit)
+{
+	decoder__set_limit(b->decoder, decoded_limit);
+}
+
+void body_maker__free(struct body_maker *b)
+{
+	if (!b)
+		return;
+	decoder__free(b->decoder);
+	buf__free(&b->masked);
+	free(b);
+}
+
+static bool contains_ci(struct span text, struct span what)
+{
+	for (size_t i = 0; text.n >= what.n && i <= text.n - what.n; i++)
+		if (span_ieq(span_of(text.p + i, what.n), what))
+			return true;
+	return false;
+}
+
+/* Why this body cannot be shown as a whole, or NULL. */
+static const char *not_whole(const struct message *m, uint64_t limit)
+{
+	if (m->body_len > limit || (m->has_length && m->content_length > limit))
+		return "limit";
+	if (m->body_gap)
+		return m->gap_causes == 1U << GAP_LIMIT ? "limit" : "gap";
+	if (m->end != MSG_COMPLETE)
+		return "incomplete";
+	return m->body_truncated || m->body.n != m->body_len ? "memory" : NULL;
+}
+
+static struct span without_bom(struct span s)
+{
+	return span_starts(s, SPAN_LIT("\xef\xbb\xbf")) ? span_skip(s, 3) : s;
+}
+
+static bool looks_json(struct span s)
+{
+	s = without_bom(s);
+	while (s.n && strchr(" \t\r\n", s.p[0]) && s.p[0])
+		s = span_skip(s, 1);
+	return s.n && (s.p[0] == '{' || s.p[0] == '[');
+}
+
+/* True when `plain` is JSON; *ret is what remains of it after the masks. */
+static bool take_json(struct body_maker *b, struct span plain, const struct names *masks, struct body *ret)
+{
+	bool masked = false;
+
+	plain = without_bom(plain);
+	ret->line_break = false;
+	if (!masks->n) {
+		ret->data = plain;
+		return json_valid(plain, &ret->line_break);
+	}
+	buf__clear(&b->masked);
+	b->masked.max = plain.n;
+	if (mask_json(&b->masked, plain, masks, &masked, &ret->line_break) < 0)
+		return false;
+	ret->data = masked ? buf_span(&b->masked) : plain;
+	return true;
+}
+
+static int mask_form(struct body_maker *b, struct span plain, const struct names *masks, struct span *ret)
+{
+	const struct uri_masks m = {.exact = masks};
+	bool masked = false;
+	int r;
+
+	buf__clear(&b->masked);
+	/* A star run of five may stand for a single byte, behind a name and '='. */
+	b->masked.max = plain.n > SIZE_MAX / 5 ? SIZE_MAX : plain.n * 5;
+	r = uri_mask_pairs(&b->masked, plain, &m, &masked);
+	if (r == 0)
+		*ret = masked ? buf_span(&b->masked) : plain;
+	return r;
+}
+
+static void omit(struct body *ret, const char *why)
+{
+	*ret = (struct body){.omitted = why, .truncated = true};
+}
+
+/* Masks that cannot be applied to a body which claims to be of a kind that has masks: left out, rather than shown. */
+static void decide(struct body_maker *b, struct span plain, bool readable, bool decoded, struct span type,
+		const struct names *masks, struct body *ret)
+{
+	bool json = contains_ci(type, SPAN_LIT("json")), form = contains_ci(type, SPAN_LIT("x-www-form-urlencoded"));
+	bool looks = readable && looks_json(plain);
+
+	ret->form = BODY_BASE64;
+	ret->data = plain;
+	if (!readable) {
+		if (masks->n && (json || form))
+			omit(ret, "unmaskable");
+		return;
+	}
+	if (json || (decoded && looks)) {
+		if (take_json(b, plain, masks, ret)) {
+			ret->form = BODY_JSON;
+			return;
+		}
+		ret->data = plain;
+		if (masks->n)
+			omit(ret, "unmaskable");
+		return;
+	}
+	if (!masks->n)
+		return;
+	if (form) {
+		if (mask_form(b, plain, masks, &ret->data) < 0)
+			omit(ret, "unmaskable");
+	} else if (looks && !take_json(b, plain, masks, ret)) {
+		/* JSON in no one's words, and not even that: as the plugin has it. */
+		ret->data = plain;
+	}
+}
+
+void body_maker__make(struct body_maker *b, const struct message *m, const struct known_index *x,
+		const struct body_rules *rules, struct body *ret)
+{
+	struct span plain = buf_span(&m->body), encoding = known_get(x, KNOWN_CONTENT_ENCODING);
+	bool encoded = decode_is_encoded(encoding), decoded = false;
+	const char *why;
+
+	*ret = (struct body){0};
+	if (!m->body_len)
+		return;
+	if (!rules->capture) {
+		ret->omitted = "disabled";
+		return;
+	}
+	why = not_whole(m, rules->limit);
+	if (why) {
+		omit(ret, why);
+		return;
+	}
+	if (encoded && rules->decode)
+		decoded = decoder__run(b->decoder, encoding, plain, &plain) == 0;
+	if (!plain.n)
+		return;
+	decide(b, plain, decoded || !encoded, decoded, known_get(x, KNOWN_CONTENT_TYPE), rules->masks, ret);
+	if (ret->form == BODY_BASE64 && !ret->data.n)
+		ret->form = BODY_NONE;
+}

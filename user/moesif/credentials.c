@@ -1,0 +1,110 @@
+#include "moesif/credentials.h"
+
+#include "moesif/uri.h"
+
+static bool is_auth_name(const struct settings *s, struct span name, uint32_t hash)
+{
+	for (uint32_t i = 0; i < s->auth_count; i++)
+		if (s->auth[i].hash == hash && span_ieq(s->auth[i].name, name))
+			return true;
+	return false;
+}
+
+static void lower_part(struct digest *d, struct span name)
+{
+	char text[256];
+
+	if (name.n > sizeof(text)) {
+		digest__part(d, name);
+		return;
+	}
+	for (size_t i = 0; i < name.n; i++)
+		text[i] = (char)ascii_lower((unsigned char)name.p[i]);
+	digest__part(d, span_of(text, name.n));
+}
+
+/* Begins with the gateway and the host: the same key may mean somebody else elsewhere. */
+static void begin(struct credentials *k, const struct call *c, struct digest *d, const unsigned char secret[SECRET_LEN])
+{
+	const struct transaction *t = c->t;
+	struct span host = buf_span(&c->req->authority);
+
+	if (k->any)
+		return;
+	if (!host.n)
+		host = known_get(&c->creq, KNOWN_HOST);
+	k->any = true;
+	digest__begin(d);
+	digest__part(d, span_of(secret, SECRET_LEN));
+	digest__u64(d, t->worker_known && t->worker.node_pid ? t->worker.node_pid : t->client->conn.key.pid);
+	lower_part(d, uri_host(host));
+}
+
+static void from_headers(struct credentials *k, const struct call *c, const struct settings *s, struct digest *d,
+		const unsigned char secret[SECRET_LEN])
+{
+	const struct headers *h = c->creq.h;
+
+	for (uint32_t i = 0; i < h->count; i++) {
+		struct span name = headers__name_at(h, i), value;
+		uint32_t hash = h->fields[i].hash;
+		enum known known = known_of(name, hash);
+		bool key = names__has_header(&s->api_keys, name, hash);
+
+		if (!key && known != KNOWN_AUTHORIZATION && known != KNOWN_PROXY_AUTHORIZATION &&
+				!is_auth_name(s, name, hash))
+			continue;
+		value = span_trim(headers__value_at(h, i));
+		if (!value.n)
+			continue;
+		if (key && !k->api_key.n)
+			k->api_key = value;
+		begin(k, c, d, secret);
+		digest__u64(d, 1);
+		lower_part(d, name);
+		digest__part(d, value);
+	}
+}
+
+static void from_query(struct credentials *k, const struct call *c, const struct settings *s, struct digest *d,
+		const unsigned char secret[SECRET_LEN])
+{
+	struct span target = buf_span(&c->req->target), rest;
+	const char *mark = target.n ? memchr(target.p, '?', target.n) : NULL;
+	struct uri_pair pair;
+
+	if (!mark)
+		return;
+	rest = span_skip(target, (size_t)(mark - target.p) + 1);
+	while (uri_next_pair(&rest, &pair)) {
+		char store[256];
+		struct span name = uri_decode_name(pair.name, store, sizeof(store));
+		bool key = names__has(&s->api_keys, name);
+
+		if (!pair.value.n || (!key && !span_ieq(name, SPAN_LIT("access_token")) && !span_ieq(name, SPAN_LIT("jwt"))))
+			continue;
+		if (key && !k->api_key.n)
+			k->api_key = uri_decode_name(pair.value, k->decoded, sizeof(k->decoded));
+		begin(k, c, d, secret);
+		digest__u64(d, 2);
+		lower_part(d, name);
+		digest__part(d, pair.value);
+	}
+}
+
+void credentials_collect(struct credentials *k, const struct call *c, const struct settings *s, struct digest *d,
+		const unsigned char secret[SECRET_LEN])
+{
+	unsigned char h[DIGEST_LEN];
+
+	k->any = false;
+	k->api_key = (struct span){NULL, 0};
+	if (!c->client_whole)
+		return;
+	from_headers(k, c, s, d, secret);
+	from_query(k, c, s, d, secret);
+	if (!k->any)
+		return;
+	k->any = digest__end(d, h) == 0;
+	memcpy(k->fingerprint.b, h, FINGERPRINT_LEN);
+}

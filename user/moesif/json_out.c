@@ -1,0 +1,171 @@
+#include "moesif/json_out.h"
+
+#include <stdio.h>
+
+#include "base/base64.h"
+#include "moesif/utf8.h"
+
+#define ONES (~0ULL / 255)
+#define HIGHS (ONES * 128)
+
+/* Eight bytes at once. May call a plain byte special after a special one (borrow), never the other way. */
+static inline bool all_plain(uint64_t w)
+{
+	uint64_t quote = w ^ ONES * '"', slash = w ^ ONES * '\\';
+	uint64_t control = w - ONES * 0x20, q = quote - ONES, b = slash - ONES;
+
+	return !((w | (control & ~w) | (q & ~quote) | (b & ~slash)) & HIGHS);
+}
+
+static inline bool plain(unsigned char c)
+{
+	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
+size_t json_plain_prefix(const char *p, size_t n)
+{
+	size_t i = 0;
+	uint64_t w;
+
+	for (; n - i >= sizeof(w); i += sizeof(w)) {
+		memcpy(&w, p + i, sizeof(w));
+		if (!all_plain(w))
+			break;
+	}
+	while (i < n && plain((unsigned char)p[i]))
+		i++;
+	return i;
+}
+
+void json_raw(struct json_out *o, struct span s)
+{
+	struct buf *b = o->b;
+
+	if (o->err || !s.n)
+		return;
+	if (s.n <= b->cap - b->n && s.n <= b->max - b->n) {
+		memcpy(b->p + b->n, s.p, s.n);
+		b->n += s.n;
+		return;
+	}
+	o->err = buf__append(b, s.p, s.n);
+}
+
+static void escape(struct json_out *o, unsigned char c)
+{
+	static const char hex[] = "0123456789abcdef";
+	char text[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+	size_t n = 2;
+
+	switch (c) {
+	case '"':
+	case '\\':
+		text[1] = (char)c;
+		break;
+	case '\n':
+		text[1] = 'n';
+		break;
+	case '\r':
+		text[1] = 'r';
+		break;
+	case '\t':
+		text[1] = 't';
+		break;
+	default:
+		n = sizeof(text);
+	}
+	json_raw(o, span_of(text, n));
+}
+
+static void inside(struct json_out *o, struct span s)
+{
+	while (s.n && !o->err) {
+		size_t n = json_plain_prefix(s.p, s.n);
+
+		json_raw(o, span_of(s.p, n));
+		s = span_skip(s, n);
+		if (!s.n)
+			break;
+		if ((unsigned char)s.p[0] < 0x80) {
+			escape(o, (unsigned char)s.p[0]);
+			n = 1;
+		} else {
+			n = utf8_char((const unsigned char *)s.p, s.n);
+			json_raw(o, n ? span_of(s.p, n) : SPAN_LIT("\xef\xbf\xbd"));
+			n += !n;
+		}
+		s = span_skip(s, n);
+	}
+}
+
+void json_string(struct json_out *o, struct span s)
+{
+	json_lit(o, "\"");
+	inside(o, s);
+	json_lit(o, "\"");
+}
+
+void json_string_lower(struct json_out *o, struct span s)
+{
+	char part[128];
+
+	json_lit(o, "\"");
+	while (s.n) {
+		size_t n = s.n < sizeof(part) ? s.n : sizeof(part);
+
+		/* Names are ASCII where they are legal; a cut inside a foreign character only shows as U+FFFD. */
+		for (size_t i = 0; i < n; i++)
+			part[i] = (char)ascii_lower((unsigned char)s.p[i]);
+		inside(o, span_of(part, n));
+		s = span_skip(s, n);
+	}
+	json_lit(o, "\"");
+}
+
+void json_u64(struct json_out *o, uint64_t v)
+{
+	char text[20];
+	size_t i = sizeof(text);
+
+	do {
+		text[--i] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	json_raw(o, span_of(text + i, sizeof(text) - i));
+}
+
+void json_i64(struct json_out *o, int64_t v)
+{
+	if (v < 0)
+		json_lit(o, "-");
+	json_u64(o, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
+}
+
+void json_ms(struct json_out *o, uint64_t ns)
+{
+	uint64_t us = ns / 1000 % 1000;
+	char frac[4] = {'.', (char)('0' + us / 100), (char)('0' + us / 10 % 10), (char)('0' + us % 10)};
+
+	json_u64(o, ns / 1000000);
+	json_raw(o, span_of(frac, sizeof(frac)));
+}
+
+void json_verbatim(struct json_out *o, struct span text, bool line_break)
+{
+	size_t mark = o->b->n;
+
+	json_raw(o, text);
+	if (o->err || !line_break)
+		return;
+	for (char *p = o->b->p + mark, *end = p + text.n; p < end; p++)
+		if (*p == '\n' || *p == '\r')
+			*p = ' ';
+}
+
+void json_base64(struct json_out *o, struct span data)
+{
+	json_lit(o, "\"");
+	if (!o->err)
+		o->err = base64_encode(o->b, data);
+	json_lit(o, "\"");
+}

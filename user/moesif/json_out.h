@@ -1,0 +1,31 @@
+/* json_out: writes JSON text into a buf. Errors stick: write on, look at `err` at the end.
+ * Strings come out as valid UTF-8 whatever goes in: each byte that belongs to no character becomes U+FFFD.
+ */
+#ifndef KT_MOESIF_JSON_OUT_H
+#define KT_MOESIF_JSON_OUT_H
+
+#include "base/buf.h"
+
+struct json_out {
+	struct buf *b;
+	int err; /* 0 or the first error of buf__reserve */
+};
+
+void json_raw(struct json_out *o, struct span s);
+#define json_lit(o, text) json_raw(o, SPAN_LIT(text))
+void json_string(struct json_out *o, struct span s);
+/* A header's name: lower-cased. */
+void json_string_lower(struct json_out *o, struct span s);
+void json_u64(struct json_out *o, uint64_t v);
+void json_i64(struct json_out *o, int64_t v);
+/* Nanoseconds as milliseconds with three decimals. */
+void json_ms(struct json_out *o, uint64_t ns);
+/* A JSON text that was found valid; breaks of lines (white space only, then) become spaces. */
+void json_verbatim(struct json_out *o, struct span text, bool line_break);
+/* A string in base64. */
+void json_base64(struct json_out *o, struct span data);
+
+/* How many bytes at p need no escape and are ASCII. */
+size_t json_plain_prefix(const char *p, size_t n);
+
+#endif

@@ -1,0 +1,44 @@
+#include "moesif/rules.h"
+
+#include <errno.h>
+
+#include "base/hmap.h"
+#include "base/log.h"
+#include "moesif/json_scan.h"
+
+static bool blocks(struct span rule)
+{
+	struct json_value v;
+
+	return json_member(rule, SPAN_LIT("block"), false, &v) > 0 && v.kind == JSON_TRUE;
+}
+
+int rules_watch__report(struct rules_watch *w, struct span json)
+{
+	unsigned count = 0, blocking = 0;
+	struct json_scan s;
+	enum json_token t;
+	uint64_t hash;
+
+	json_scan__init(&s, json);
+	if (json_scan__next(&s) != JSON_ARRAY)
+		return -EINVAL;
+	while ((t = json_scan__next(&s)) > JSON_DONE && t != JSON_ARRAY_END) {
+		const char *from = s.text.p;
+
+		if (json_scan__skip(&s, t) < 0)
+			return -EINVAL;
+		count++;
+		blocking += t == JSON_OBJECT && blocks(span_of(from, (size_t)(s.p - from)));
+	}
+	if (t != JSON_ARRAY_END || json_scan__next(&s) != JSON_DONE)
+		return -EINVAL;
+	hash = hash_bytes(json.p, json.n) | 1;
+	if (count && hash != w->reported)
+		log_warn("moesif",
+			"%u governance rules (%u of them blocking) are configured at Moesif: kongtap only watches and "
+			"enforces none of them",
+			count, blocking);
+	w->reported = hash;
+	return 0;
+}

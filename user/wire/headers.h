@@ -19,6 +19,7 @@ struct headers {
 	uint32_t count, fcap;    /* fields used, allocated */
 	uint32_t max_bytes, max_count;
 	bool overflow;           /* something did not fit and was left out */
+	bool open;               /* the last field is being built */
 };
 
 /* Case-insensitive, unseeded on purpose: names that code looks for are hashed once at start. */
@@ -34,6 +35,8 @@ int headers__name(struct headers *h, struct span part);
 int headers__value(struct headers *h, struct span part);
 /* Call when the field is complete: trims the value's trailing OWS and computes the hash. */
 void headers__end(struct headers *h);
+/* Forget the field that is being built. A field that did not fit is forgotten already; what is given of it is refused. */
+void headers__abandon(struct headers *h);
 
 struct span headers__name_at(const struct headers *h, uint32_t i);
 struct span headers__value_at(const struct headers *h, uint32_t i);
@@ -42,6 +45,9 @@ int headers__find(const struct headers *h, struct span name, uint32_t from);
 /* The value of the first field with this name; p NULL when there is none (an empty value has p set). */
 struct span headers__get(const struct headers *h, struct span name);
 uint32_t headers__count_of(const struct headers *h, struct span name);
+/* Empty it; keeps the allocation and the maxima. */
+void headers__clear(struct headers *h);
+/* Memory returned, maxima kept. NULL is fine. */
 void headers__free(struct headers *h);
 
 #endif

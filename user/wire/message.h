@@ -14,6 +14,7 @@ enum msg_end {
 	MSG_LOST,       /* bytes of its head or framing were lost: what follows is not known */
 	MSG_LIMIT,      /* given up at a limit */
 	MSG_IDLE,       /* handed on while open (long-lived stream), with what was seen */
+	MSG_BAD,        /* not HTTP as nginx reads it: given up where it could not be read on */
 };
 
 struct message {
@@ -44,5 +45,18 @@ struct message {
 	uint64_t t_head_ns;   /* head complete */
 	uint64_t t_last_ns;   /* last byte seen */
 };
+
+struct message_limits {
+	uint32_t header_bytes, header_count; /* of the headers and of the trailers, each; start line likewise */
+	uint32_t body;
+};
+
+void message__init(struct message *m, const struct message_limits *l);
+/* Forget a head, as after an interim response: what was counted and the allocations are kept. */
+void message__clear_head(struct message *m);
+/* Bytes allocated for it, itself not counted. */
+size_t message__mem(const struct message *m);
+/* Its memory, not the struct. NULL is fine. */
+void message__free(struct message *m);
 
 #endif

@@ -29,10 +29,20 @@ struct wire_budget {
 	uint64_t used, max;
 };
 
+/* Why a connection ends, as ops->close and exchange__finish find it in the environment. */
+enum conn_ending {
+	ENDING_CLOSE = 0, /* one of the peers closed it */
+	ENDING_EXIT,      /* the worker is gone */
+	ENDING_FLUSH,     /* it lives on, the agent does not: MSG_CLOSED becomes MSG_OPEN */
+	ENDING_LIMIT,     /* given up to stay within the limits: MSG_CLOSED becomes MSG_LIMIT */
+};
+
 /* What a protocol object gets from its connection. */
 struct proto_env {
 	const struct wire_limits *limits;
 	struct wire_budget *budget;
+	uint64_t *conn_used;             /* what this connection's exchanges hold; NULL: not watched */
+	const enum conn_ending *ending;  /* NULL: ENDING_CLOSE */
 	const struct conn_facts *facts; /* owned by the connection, stays valid, may be completed (fd, addresses) */
 	struct exchange_sink sink;
 	uint64_t *next_exchange_id;
@@ -43,6 +53,7 @@ struct proto;
 enum proto_state {
 	PROTO_GOOD = 0,
 	PROTO_GIVE_UP, /* the connection is of no more use: count it, tell the kernel, ignore its bytes */
+	PROTO_TUNNEL,  /* it carries something else from here on (upgraded): the same, but nothing to count */
 };
 
 /* In all of them `is_request` says whether the direction carries requests (client leg: DIR_IN), t is the fragment's
@@ -72,10 +83,17 @@ extern const struct proto_ops http2_ops;
 /* Shared by the protocols: make, charge and end exchanges. */
 /* NULL and errno: ENOMEM, ENOSPC (budget). Bounds of both messages set from the limits and the leg. */
 struct exchange *exchange__new(const struct proto_env *env, uint32_t stream, uint64_t t_ns);
+/* Account for what its heads have grown to. 0; -ENOSPC: no room for it, the connection is to be given up. */
+int exchange__charge(const struct proto_env *env, struct exchange *x);
 /* Append body bytes after transfer decoding; keeps the prefix rule, the limits and the budget. */
 void exchange__body(const struct proto_env *env, struct exchange *x, struct message *m, struct span data);
 void exchange__body_gap(struct exchange *x, struct message *m, uint64_t n, enum gap_cause cause);
 /* Hand it on (releases its charge from the budget). x is gone after it. */
 void exchange__finish(const struct proto_env *env, struct exchange *x, uint64_t t_ns);
+/* Drop one that was never begun and is not to be handed on. NULL is fine. */
+void exchange__discard(const struct proto_env *env, struct exchange *x);
+
+/* The first of the protocols that speaks so, or NULL and in *ret_undecided whether more bytes may change that. */
+const struct proto_ops *proto_guess(struct span data, bool is_request, bool from_start, bool *ret_undecided);
 
 #endif

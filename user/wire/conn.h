@@ -1,0 +1,58 @@
+/* conn: one connection: what is known of it, its two streams, and the protocol once it is known. Private to conns. */
+#ifndef KT_WIRE_CONN_H
+#define KT_WIRE_CONN_H
+
+#include "base/hmap.h"
+#include "base/list.h"
+#include "wire/proto.h"
+#include "wire/stream.h"
+#include "wire/workers.h"
+
+enum conn_state {
+	CONN_NEW,     /* what it speaks is not known */
+	CONN_SPEAKS,
+	CONN_IGNORED, /* of no use; kept until it closes, so that its bytes do not make a new one */
+};
+
+struct conn {
+	struct hnode node;     /* by worker, object and kind: gen apart */
+	struct list by_time;   /* in the table's list of busy or of idle connections */
+	struct list of_worker; /* in worker->conns */
+	struct worker *worker;
+	struct conn_facts facts;
+	struct proto_env env;
+	const struct proto_ops *ops;
+	struct proto *proto;
+	struct stream stream[2]; /* by enum direction */
+	struct buf held;         /* its first bytes, while they do not say enough */
+	uint64_t held_t_ns;
+	uint64_t used;    /* bytes of its exchanges */
+	uint64_t last_ns; /* latest record */
+	uint64_t due_ns;  /* busy: when it is looked at again */
+	size_t mem;       /* charged to the budget: itself and what it holds back */
+	enum conn_ending ending;
+	enum conn_state state;
+	enum direction held_dir, last_dir;
+	uint8_t turns;    /* changes of direction without any HTTP */
+	bool spoken;      /* some bytes were seen */
+	bool preamble_over;
+	bool busy;
+};
+
+/* Budget, limits, sink and counter of exchanges as in *env; the rest of the environment is the connection's own.
+ * NULL and errno ENOMEM, ENOSPC. */
+struct conn *conn__new(const struct proto_env *env, const struct conn_key *key, uint64_t serial);
+/* What an OPEN says; what is known already is kept. */
+void conn__learn(struct conn *c, const struct rec_open *open);
+
+/* All of them: false when the connection has just become of no use (state CONN_IGNORED). */
+bool conn__data(struct conn *c, enum direction dir, struct span data, uint64_t t_ns, bool start);
+bool conn__gap(struct conn *c, enum direction dir, uint64_t n, enum gap_cause cause, uint64_t t_ns);
+/* An exchange is open. */
+bool conn__is_busy(const struct conn *c);
+/* Hands on what is open. */
+void conn__end(struct conn *c, enum conn_ending why, uint64_t t_ns);
+/* Hands nothing on. NULL is fine. */
+void conn__free(struct conn *c);
+
+#endif

@@ -1,0 +1,331 @@
+#include "wire/conns.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/stats.h"
+#include "wire/conn.h"
+
+#define WORKERS_MAX 4096
+
+/* Time: a connection with an open exchange is in `busy`, in the order in which it is to be looked at again; any other
+ * in `idle`, the one that was quiet for longest first. So a tick looks only at those whose time has come. */
+struct conns {
+	struct wire_limits limits;
+	struct wire_budget budget;
+	struct conn_ignore_sink ignore;
+	struct proto_env env; /* what a connection's environment is copied from */
+	struct hmap map;
+	struct workers workers;
+	struct list busy, idle;
+	uint64_t next_serial, next_exchange;
+	uint64_t now_ns;
+};
+
+struct conns *conns__new(const struct wire_limits *limits, struct exchange_sink sink, struct conn_ignore_sink ignore)
+{
+	struct conns *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->limits = *limits;
+	c->budget.max = limits->total_bytes;
+	c->ignore = ignore;
+	c->next_serial = c->next_exchange = 1;
+	c->env = (struct proto_env){.limits = &c->limits,
+		.budget = &c->budget,
+		.sink = sink,
+		.next_exchange_id = &c->next_exchange};
+	list_init(&c->busy);
+	list_init(&c->idle);
+	if (hmap__init(&c->map) || workers__init(&c->workers, WORKERS_MAX)) {
+		conns__free(c);
+		errno = ENOMEM;
+		return NULL;
+	}
+	return c;
+}
+
+/* Without gen: the lives of one fd or SSL pointer are found together. */
+static uint64_t key_hash(const struct conn_key *k)
+{
+	return hash_u64(k->obj ^ (uint64_t)k->pid << 33 ^ (uint64_t)k->tls << 32);
+}
+
+static struct conn *find(const struct conns *c, const struct conn_key *k)
+{
+	for (struct hnode *n = hmap__first(&c->map, key_hash(k)); n; n = hmap__next_same(n)) {
+		struct conn *it = hmap_entry(n, struct conn, node);
+
+		if (conn_key_eq(&it->facts.key, k))
+			return it;
+	}
+	return NULL;
+}
+
+static void forget(struct conns *c, struct conn *it)
+{
+	struct worker *w = it->worker;
+
+	hmap__remove(&c->map, &it->node);
+	conn__free(it);
+	workers__drop(&c->workers, w, false);
+	stats_inc(STAT_wire_conns_closed);
+}
+
+static void end(struct conns *c, struct conn *it, enum conn_ending why, uint64_t t_ns)
+{
+	conn__end(it, why, t_ns);
+	forget(c, it);
+}
+
+static void tell_ignore(struct conns *c, const struct conn_key *k)
+{
+	if (c->ignore.fn)
+		c->ignore.fn(c->ignore.ctx, k);
+}
+
+/* The one that was quiet for longest makes room: first one with nothing open. */
+static bool evict_one(struct conns *c)
+{
+	struct list *from = !list_empty(&c->idle) ? &c->idle : &c->busy;
+
+	if (list_empty(from))
+		return false;
+	stats_inc(STAT_wire_conns_over_limit);
+	end(c, list_entry(from->next, struct conn, by_time), ENDING_LIMIT, c->now_ns);
+	return true;
+}
+
+static struct conn *make(struct conns *c, const struct conn_key *key)
+{
+	struct worker *w;
+	struct conn *it;
+
+	if (c->map.count >= c->limits.conns)
+		evict_one(c);
+	it = conn__new(&c->env, key, c->next_serial);
+	/* A connection wants more than itself: two are let go for one, so that at the limit it does not starve. */
+	if (!it && errno == ENOSPC && evict_one(c)) {
+		evict_one(c);
+		it = conn__new(&c->env, key, c->next_serial);
+	}
+	w = it ? workers__get(&c->workers, key->pid) : NULL;
+	if (!w) {
+		conn__free(it);
+		stats_inc(STAT_wire_conns_over_limit);
+		tell_ignore(c, key);
+		return NULL;
+	}
+	c->next_serial++;
+	it->worker = w;
+	list_push_back(&w->conns, &it->of_worker);
+	list_push_back(&c->idle, &it->by_time);
+	hmap__insert(&c->map, &it->node, key_hash(key));
+	stats_inc(STAT_wire_conns_opened);
+	return it;
+}
+
+/* How long a busy connection is left alone: an idle stream is noticed at one and a half of its time at the latest. */
+static uint64_t look_again_ns(const struct conns *c)
+{
+	uint64_t ns = c->limits.stream_idle_ns ? c->limits.stream_idle_ns : c->limits.conn_idle_ns;
+
+	return ns > 1 ? ns / 2 : 1;
+}
+
+static void place(struct conns *c, struct conn *it, uint64_t t_ns)
+{
+	bool busy = conn__is_busy(it);
+
+	it->last_ns = t_ns;
+	if (busy && it->busy)
+		return;
+	list_remove(&it->by_time);
+	if (busy)
+		it->due_ns = c->now_ns + look_again_ns(c);
+	list_push_back(busy ? &c->busy : &c->idle, &it->by_time);
+	it->busy = busy;
+}
+
+/* An object that is opened anew cannot still be in its earlier life, whose end was lost then. */
+static void end_earlier_lives(struct conns *c, const struct conn_key *k, uint64_t t_ns)
+{
+	struct hnode *n = hmap__first(&c->map, key_hash(k)), *next;
+
+	for (; n; n = next) {
+		struct conn *it = hmap_entry(n, struct conn, node);
+		const struct conn_key *o = &it->facts.key;
+
+		next = hmap__next_same(n);
+		if (o->pid == k->pid && o->obj == k->obj && o->tls == k->tls && o->gen != k->gen)
+			end(c, it, ENDING_CLOSE, t_ns);
+	}
+}
+
+static void on_open(struct conns *c, const struct rec_open *open, uint64_t t_ns)
+{
+	struct conn *it = find(c, &open->key);
+
+	if (!it) {
+		end_earlier_lives(c, &open->key, t_ns);
+		it = make(c, &open->key);
+	}
+	if (!it)
+		return;
+	conn__learn(it, open);
+	place(c, it, t_ns);
+}
+
+static void on_data(struct conns *c, const struct rec_data *d, uint64_t t_ns)
+{
+	enum direction dir = d->dir == DIR_OUT ? DIR_OUT : DIR_IN;
+	struct conn *it = find(c, &d->key);
+	struct stream_step st;
+	bool useful;
+
+	if (!it)
+		it = make(c, &d->key);
+	if (!it)
+		return;
+	if (stream__take(&it->stream[dir], d, &st)) {
+		stats_inc(STAT_capture_bad_records);
+		return;
+	}
+	useful = conn__gap(it, dir, st.lost, GAP_LOST, t_ns);
+	useful = conn__data(it, dir, st.data, t_ns, st.fragment_start) && useful;
+	useful = conn__gap(it, dir, st.gap, st.cause, t_ns) && useful;
+	if (!useful)
+		tell_ignore(c, &d->key);
+	place(c, it, t_ns);
+}
+
+static void on_close(struct conns *c, const struct rec_close *cl, uint64_t t_ns)
+{
+	struct conn *it = find(c, &cl->key);
+
+	if (!it)
+		return;
+	conn__gap(it, DIR_IN, stream__end(&it->stream[DIR_IN], cl->in_pos), GAP_LOST, t_ns);
+	conn__gap(it, DIR_OUT, stream__end(&it->stream[DIR_OUT], cl->out_pos), GAP_LOST, t_ns);
+	end(c, it, ENDING_CLOSE, t_ns);
+}
+
+static void on_worker_exit(struct conns *c, uint32_t pid, uint64_t t_ns)
+{
+	struct worker *w = workers__find(&c->workers, pid);
+	struct list *at, *tmp;
+
+	if (!w)
+		return;
+	list_for_each_safe(at, tmp, &w->conns) {
+		struct conn *it = list_entry(at, struct conn, of_worker);
+
+		conn__end(it, ENDING_EXIT, t_ns);
+		hmap__remove(&c->map, &it->node);
+		conn__free(it);
+		stats_inc(STAT_wire_conns_closed);
+	}
+	workers__drop(&c->workers, w, true);
+}
+
+static bool quiet_for(const struct conn *it, uint64_t now_ns, uint64_t ns)
+{
+	return it->last_ns <= now_ns && now_ns - it->last_ns >= ns;
+}
+
+static void tick_busy(struct conns *c, uint64_t now_ns)
+{
+	while (!list_empty(&c->busy)) {
+		struct conn *it = list_entry(c->busy.next, struct conn, by_time);
+
+		if (it->due_ns > now_ns)
+			return;
+		if (quiet_for(it, now_ns, c->limits.conn_idle_ns)) {
+			end(c, it, ENDING_LIMIT, now_ns);
+			continue;
+		}
+		it->ops->tick(it->proto, now_ns);
+		it->due_ns = now_ns + look_again_ns(c);
+		list_remove(&it->by_time);
+		it->busy = conn__is_busy(it);
+		list_push_back(it->busy ? &c->busy : &c->idle, &it->by_time);
+	}
+}
+
+static void on_tick(struct conns *c, uint64_t now_ns)
+{
+	tick_busy(c, now_ns);
+	while (!list_empty(&c->idle)) {
+		struct conn *it = list_entry(c->idle.next, struct conn, by_time);
+
+		if (!quiet_for(it, now_ns, c->limits.conn_idle_ns))
+			return;
+		end(c, it, ENDING_LIMIT, now_ns);
+	}
+}
+
+void conns__on_record(struct conns *c, const struct record *rec)
+{
+	if (rec->t_ns > c->now_ns)
+		c->now_ns = rec->t_ns;
+	switch (rec->kind) {
+	case REC_OPEN:
+		on_open(c, &rec->open, rec->t_ns);
+		return;
+	case REC_DATA:
+		on_data(c, &rec->data, rec->t_ns);
+		return;
+	case REC_CLOSE:
+		on_close(c, &rec->close, rec->t_ns);
+		return;
+	case REC_WORKER:
+		workers__learn(&c->workers, &rec->worker);
+		return;
+	case REC_EXIT:
+		on_worker_exit(c, rec->exit.pid, rec->t_ns);
+		return;
+	case REC_TICK:
+		on_tick(c, c->now_ns);
+		return;
+	default:
+		/* For other stages. */
+		return;
+	}
+}
+
+void conns__flush(struct conns *c, uint64_t t_ns)
+{
+	/* Those with something open in the order in which it began to be so; the rest has nothing to hand on. */
+	while (!list_empty(&c->busy))
+		end(c, list_entry(c->busy.next, struct conn, by_time), ENDING_FLUSH, t_ns);
+	while (!list_empty(&c->idle))
+		end(c, list_entry(c->idle.next, struct conn, by_time), ENDING_FLUSH, t_ns);
+}
+
+size_t conns__count(const struct conns *c)
+{
+	return c->map.count;
+}
+
+uint64_t conns__memory(const struct conns *c)
+{
+	return c->budget.used;
+}
+
+const struct rec_worker *conns__worker(const struct conns *c, uint32_t pid)
+{
+	struct worker *w = workers__find(&c->workers, pid);
+
+	return w ? w->info : NULL;
+}
+
+void conns__free(struct conns *c)
+{
+	if (!c)
+		return;
+	conns__flush(c, c->now_ns);
+	workers__free(&c->workers);
+	hmap__free(&c->map);
+	free(c);
+}

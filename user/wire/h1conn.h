@@ -1,0 +1,50 @@
+/* h1conn: one HTTP/1.x connection: pairs its requests with its responses and finds its place again after a loss.
+ * Split in three: h1conn.c (life and time), h1req.c (the direction of requests), h1resp.c (the direction of responses).
+ */
+#ifndef KT_WIRE_H1CONN_H
+#define KT_WIRE_H1CONN_H
+
+#include "wire/h1calls.h"
+#include "wire/http1.h"
+
+enum h1last { H1LAST_NONE, H1LAST_REQUEST, H1LAST_RESPONSE };
+
+struct h1side {
+	struct http1_reader *reader;
+	bool reading; /* in the middle of a message */
+	bool synced;  /* otherwise bytes are passed over until a message is known to begin */
+};
+
+struct proto {
+	const struct proto_env *env;
+	struct h1side req, resp;
+	struct h1calls calls;
+	uint32_t ordinal;
+	size_t mem;        /* charged to the budget */
+	enum h1last last;  /* the direction of the latest bytes */
+	bool skipped;      /* request bytes were passed over and no response bytes came since */
+	bool closing;      /* the latest response said that no other will come */
+	bool tunnel;
+};
+
+/* Both: `start` says that in->p begins what one call moved. */
+enum proto_state h1conn__requests(struct proto *p, struct span in, uint64_t t_ns, bool start);
+enum proto_state h1conn__responses(struct proto *p, struct span in, uint64_t t_ns, bool start);
+void h1conn__request_gap(struct proto *p, uint64_t n, enum gap_cause cause, uint64_t t_ns);
+void h1conn__response_gap(struct proto *p, uint64_t n, enum gap_cause cause, uint64_t t_ns);
+
+/* A call of the connection, its exchange made; NULL: a limit or no memory, the connection is to be given up. */
+struct h1call *h1conn__push(struct proto *p, uint64_t t_ns);
+/* Drop the youngest call, whose request turned out to be none; its response, if one was seen, stays. */
+void h1conn__drop_last(struct proto *p);
+/* Hand on the calls that are over, eldest first, and begin the one whose turn has come. */
+void h1conn__settle(struct proto *p, uint64_t t_ns);
+/* Account for what heads and readers hold. 0 or -ENOSPC. */
+int h1conn__charge(struct proto *p);
+/* Everything open is handed on at a limit. */
+enum proto_state h1conn__give_up(struct proto *p, uint64_t t_ns);
+
+/* Bytes of a message: when it was seen and how much of it. */
+void h1conn_saw(struct message *m, uint64_t n, uint64_t t_ns);
+
+#endif

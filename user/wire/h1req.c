@@ -1,0 +1,190 @@
+#include "base/stats.h"
+#include "wire/h1conn.h"
+#include "wire/h1line.h"
+
+/* The message that is being read, or NULL when its exchange was handed on. */
+static struct message *message_of(struct h1call *c)
+{
+	return c->x ? &c->x->req : NULL;
+}
+
+static struct span skip_line_ends(struct span s)
+{
+	while (s.n && (s.p[0] == '\r' || s.p[0] == '\n'))
+		s = span_skip(s, 1);
+	return s;
+}
+
+static void skip(struct proto *p, struct span *in)
+{
+	stats_add(STAT_wire_unsynced_bytes, in->n);
+	*in = span_skip(*in, in->n);
+	p->skipped = true;
+}
+
+/* A place where a request may begin although this direction's place was lost: the fragment's first bytes read like a
+ * request, no answer is outstanding, and these are not further bytes of something of which some were passed over. */
+static bool may_resync(const struct proto *p, struct span in, bool start)
+{
+	return start && !p->calls.n && !p->skipped && h1line_looks_request(in) != 0;
+}
+
+/* True when a message is being read now. */
+static bool begin_message(struct proto *p, struct span *in, uint64_t t_ns, bool start, enum proto_state *st)
+{
+	bool owed = !p->resp.synced || p->resp.reading || p->calls.n;
+	struct h1call *c;
+
+	if (p->closing) {
+		skip(p, in);
+		return false;
+	}
+	if (p->req.synced)
+		*in = skip_line_ends(*in);
+	else if (!may_resync(p, *in, start))
+		skip(p, in);
+	if (!in->n)
+		return false;
+	c = h1conn__push(p, t_ns);
+	if (!c) {
+		*st = h1conn__give_up(p, t_ns);
+		return false;
+	}
+	c->turn = start;
+	c->owed = owed;
+	c->tentative = !p->req.synced;
+	c->x->req.end = MSG_OPEN;
+	http1_reader__begin(p->req.reader, &c->x->req, true);
+	p->req.reading = true;
+	return true;
+}
+
+static void on_head(struct proto *p, struct h1call *c, uint64_t t_ns)
+{
+	struct message *m = message_of(c);
+
+	m->head_done = true;
+	m->t_head_ns = t_ns;
+	c->is_head = span_eq(buf_span(&m->method), SPAN_LIT("HEAD"));
+	c->is_connect = span_eq(buf_span(&m->method), SPAN_LIT("CONNECT"));
+	c->is_bare = m->major == 0;
+	if (c->tentative) {
+		c->tentative = false;
+		p->req.synced = true;
+		stats_inc(STAT_wire_resyncs);
+	}
+	h1conn__settle(p, t_ns);
+}
+
+static void on_end(struct proto *p, struct h1call *c, uint64_t t_ns)
+{
+	struct message *m = message_of(c);
+
+	p->req.reading = false;
+	if (m)
+		m->end = MSG_COMPLETE;
+	stats_inc(STAT_wire_messages);
+	c->req_over = true;
+	h1conn__settle(p, t_ns);
+}
+
+/* It stays open for its answer, which is a 400 if nginx reads it as we do. */
+static void on_bad(struct proto *p, struct h1call *c, struct span *in, uint64_t t_ns)
+{
+	p->req.reading = p->req.synced = false;
+	if (c->tentative) {
+		h1conn__drop_last(p);
+		h1conn__settle(p, t_ns);
+	} else {
+		stats_inc(STAT_wire_parse_errors);
+		if (message_of(c))
+			message_of(c)->end = MSG_BAD;
+		c->req_over = true;
+		h1conn__settle(p, t_ns);
+	}
+	skip(p, in);
+}
+
+/* True: the message that was being read is over. */
+static bool read_some(struct proto *p, struct span *in, uint64_t t_ns)
+{
+	struct h1call *c = h1calls__last(&p->calls);
+	struct message *m = message_of(c);
+	struct span body = {0};
+	size_t had = in->n;
+	enum http1_step step = http1_reader__next(p->req.reader, in, &body);
+
+	if (m)
+		h1conn_saw(m, had - in->n, t_ns);
+	switch (step) {
+	case HTTP1_MORE:
+		return true;
+	case HTTP1_HEAD:
+		on_head(p, c, t_ns);
+		return false;
+	case HTTP1_BODY:
+		if (m)
+			exchange__body(p->env, c->x, m, body);
+		return false;
+	case HTTP1_END:
+		on_end(p, c, t_ns);
+		return true;
+	case HTTP1_BAD:
+		on_bad(p, c, in, t_ns);
+		return true;
+	}
+	return true;
+}
+
+enum proto_state h1conn__requests(struct proto *p, struct span in, uint64_t t_ns, bool start)
+{
+	enum proto_state st = PROTO_GOOD;
+
+	do {
+		if (!p->req.reading && !begin_message(p, &in, t_ns, start, &st))
+			break;
+		start = false;
+		while (!read_some(p, &in, t_ns))
+			continue;
+	} while (in.n && st == PROTO_GOOD);
+	return st;
+}
+
+static void lose_request(struct proto *p, struct h1call *c, enum gap_cause cause, uint64_t t_ns)
+{
+	http1_reader__reset(p->req.reader);
+	p->req.reading = false;
+	if (c->tentative) {
+		h1conn__drop_last(p);
+		h1conn__settle(p, t_ns);
+		return;
+	}
+	if (c->x) {
+		c->x->req.end = MSG_LOST;
+		c->x->req.gap_causes |= (uint8_t)(1u << cause);
+	}
+	c->req_over = true;
+	h1conn__settle(p, t_ns);
+}
+
+void h1conn__request_gap(struct proto *p, uint64_t n, enum gap_cause cause, uint64_t t_ns)
+{
+	struct span none = {0};
+
+	if (p->req.reading) {
+		struct h1call *c = h1calls__last(&p->calls);
+		uint64_t passed = http1_reader__gap(p->req.reader, n);
+
+		if (c->x) {
+			exchange__body_gap(c->x, &c->x->req, passed, cause);
+			h1conn_saw(&c->x->req, passed, t_ns);
+		}
+		if (passed)
+			read_some(p, &none, t_ns);
+		if (passed == n)
+			return;
+		if (p->req.reading)
+			lose_request(p, c, cause, t_ns);
+	}
+	p->req.synced = false;
+}

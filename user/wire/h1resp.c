@@ -1,0 +1,286 @@
+#include "base/stats.h"
+#include "wire/h1conn.h"
+#include "wire/h1line.h"
+
+static struct message *message_of(struct h1call *c)
+{
+	return c->x ? &c->x->resp : NULL;
+}
+
+static void begin_reading(struct proto *p, struct h1call *c)
+{
+	c->x->resp.end = MSG_OPEN;
+	if (c->is_bare)
+		http1_reader__begin_bare(p->resp.reader, &c->x->resp);
+	else
+		http1_reader__begin(p->resp.reader, &c->x->resp, false);
+	p->resp.reading = true;
+}
+
+static void lose_response(struct h1call *c)
+{
+	if (c->resp_over)
+		return;
+	if (message_of(c))
+		message_of(c)->end = MSG_LOST;
+	c->resp_over = true;
+}
+
+/* The responses of all calls before the youngest are lost; of that one too, unless it may still come. */
+static void lose_all_but(struct proto *p, bool keep_last, uint64_t t_ns)
+{
+	uint32_t n = p->calls.n - (keep_last && p->calls.n ? 1 : 0);
+
+	for (uint32_t i = 0; i < n; i++)
+		lose_response(&p->calls.v[i]);
+	h1conn__settle(p, t_ns);
+}
+
+/* After a loss, the next response that can be told is that of a request which came by itself (so everything before it
+ * had been answered) while an earlier answer was still missing (so that is what was lost, not this one's head). */
+static bool may_come(const struct h1call *c)
+{
+	return c && c->turn && c->owed && !c->resp_over;
+}
+
+/* A response whose request is not known: the only one that is read without a call is the first that follows something
+ * in the other direction which could not be read. */
+static bool begin_unasked(struct proto *p, uint64_t t_ns, enum proto_state *st)
+{
+	struct h1call *c = h1conn__push(p, t_ns);
+
+	if (!c) {
+		*st = h1conn__give_up(p, t_ns);
+		return false;
+	}
+	c->unasked = c->turn = c->req_over = true;
+	p->resp.synced = true;
+	stats_inc(STAT_wire_resyncs);
+	begin_reading(p, c);
+	return true;
+}
+
+/* True when a message is being read now. */
+static bool resync(struct proto *p, struct span *in, uint64_t t_ns, bool start, enum proto_state *st)
+{
+	bool looks = start && h1line_looks_response(*in) != 0;
+	struct h1call *c = h1calls__last(&p->calls);
+
+	if (looks && may_come(c) && p->last == H1LAST_REQUEST) {
+		lose_all_but(p, true, t_ns);
+		p->resp.synced = true;
+		stats_inc(STAT_wire_resyncs);
+		begin_reading(p, h1calls__first(&p->calls));
+		return true;
+	}
+	if (looks && !c && !p->req.synced && p->last != H1LAST_RESPONSE)
+		return begin_unasked(p, t_ns, st);
+	/* These bytes answer the request before them, and they are not its beginning. */
+	if (c && c->turn && p->last == H1LAST_REQUEST)
+		lose_all_but(p, false, t_ns);
+	stats_add(STAT_wire_unsynced_bytes, in->n);
+	*in = span_skip(*in, in->n);
+	p->skipped = false;
+	return false;
+}
+
+static bool begin_message(struct proto *p, struct span *in, uint64_t t_ns, bool start, enum proto_state *st)
+{
+	struct h1call *c = h1calls__first(&p->calls);
+
+	if (p->resp.synced && c && !c->resp_over && c->x) {
+		begin_reading(p, c);
+		return true;
+	}
+	/* Nobody asked: whatever this is, the next response begins where a request says so. */
+	p->resp.synced = false;
+	return resync(p, in, t_ns, start, st);
+}
+
+static void interim(struct proto *p, struct h1call *c)
+{
+	struct message *m = message_of(c);
+
+	message__clear_head(m);
+	m->interim++;
+	m->end = MSG_OPEN;
+	http1_reader__begin(p->resp.reader, m, false);
+}
+
+/* True: the connection is a tunnel from here on. */
+static bool on_head(struct proto *p, struct h1call *c, uint64_t t_ns)
+{
+	struct message *m = message_of(c);
+
+	if (m->status == 101 || (c->is_connect && m->status >= 200 && m->status < 300)) {
+		m->head_done = true;
+		m->t_head_ns = t_ns;
+		m->end = MSG_COMPLETE;
+		stats_inc(STAT_wire_messages);
+		c->x->upgraded = true;
+		return true;
+	}
+	if (m->status < 200) {
+		interim(p, c);
+		return false;
+	}
+	m->head_done = true;
+	m->t_head_ns = t_ns;
+	if (c->is_head || m->status == 204 || m->status == 304)
+		http1_reader__no_body(p->resp.reader);
+	return false;
+}
+
+static bool says_close(const struct message *m)
+{
+	const struct span name = SPAN_LIT("connection");
+
+	for (int i = headers__find(&m->headers, name, 0); i >= 0; i = headers__find(&m->headers, name, (uint32_t)i + 1))
+		if (span_ieq(headers__value_at(&m->headers, (uint32_t)i), SPAN_LIT("close")))
+			return true;
+	return false;
+}
+
+static void on_end(struct proto *p, struct h1call *c, uint64_t t_ns)
+{
+	struct message *m = message_of(c);
+
+	p->resp.reading = false;
+	stats_inc(STAT_wire_messages);
+	if (m) {
+		m->end = MSG_COMPLETE;
+		p->closing = says_close(m);
+	}
+	c->resp_over = true;
+	p->skipped = false;
+	h1conn__settle(p, t_ns);
+}
+
+static void on_bad(struct proto *p, struct h1call *c, struct span *in, uint64_t t_ns)
+{
+	p->resp.reading = p->resp.synced = false;
+	stats_inc(STAT_wire_parse_errors);
+	stats_add(STAT_wire_unsynced_bytes, in->n);
+	*in = span_skip(*in, in->n);
+	if (message_of(c))
+		message_of(c)->end = MSG_BAD;
+	c->resp_over = true;
+	h1conn__settle(p, t_ns);
+}
+
+static enum proto_state become_tunnel(struct proto *p, struct h1call *c, uint64_t t_ns)
+{
+	if (!c->req_over) {
+		c->x->req.end = MSG_IDLE;
+		p->req.reading = false;
+		http1_reader__reset(p->req.reader);
+	}
+	c->req_over = c->resp_over = true;
+	p->resp.reading = false;
+	http1_reader__reset(p->resp.reader);
+	/* What came behind the request was for the other protocol. */
+	p->closing = true;
+	h1conn__settle(p, t_ns);
+	p->tunnel = true;
+	return PROTO_TUNNEL;
+}
+
+/* True: there is no more to read of this message, or of the connection. */
+static bool read_some(struct proto *p, struct span *in, uint64_t t_ns, enum proto_state *st)
+{
+	struct h1call *c = h1calls__first(&p->calls);
+	struct message *m = message_of(c);
+	struct span body = {0};
+	size_t had = in->n;
+	enum http1_step step = http1_reader__next(p->resp.reader, in, &body);
+
+	if (m)
+		h1conn_saw(m, had - in->n, t_ns);
+	switch (step) {
+	case HTTP1_MORE:
+		return true;
+	case HTTP1_HEAD:
+		if (!on_head(p, c, t_ns))
+			return false;
+		*st = become_tunnel(p, c, t_ns);
+		return true;
+	case HTTP1_BODY:
+		if (m)
+			exchange__body(p->env, c->x, m, body);
+		return false;
+	case HTTP1_END:
+		on_end(p, c, t_ns);
+		return true;
+	case HTTP1_BAD:
+		on_bad(p, c, in, t_ns);
+		return true;
+	}
+	return true;
+}
+
+/* The present response cannot be what it seems: a request came by itself after it began, so it is over, and here begins
+ * another one. An answer to HEAD whose request was not seen, or a body that was taken to last until the close. */
+static void check_contradiction(struct proto *p, struct span in, uint64_t t_ns, bool start)
+{
+	struct h1call *c = h1calls__first(&p->calls), *last = h1calls__last(&p->calls);
+	struct message *m;
+
+	if (!start || !p->resp.reading || c == last || !last->turn || p->last != H1LAST_REQUEST)
+		return;
+	if (!c->unasked && !http1_reader__until_close(p->resp.reader))
+		return;
+	m = message_of(c);
+	if ((m && !m->head_done) || !h1line_looks_response(in))
+		return;
+	if (m && m->body_len == 0) {
+		m->end = MSG_COMPLETE;
+		c->resp_over = true;
+	}
+	http1_reader__reset(p->resp.reader);
+	p->resp.reading = false;
+	lose_all_but(p, true, t_ns);
+}
+
+enum proto_state h1conn__responses(struct proto *p, struct span in, uint64_t t_ns, bool start)
+{
+	enum proto_state st = PROTO_GOOD;
+
+	check_contradiction(p, in, t_ns, start);
+	do {
+		if (!p->resp.reading && !begin_message(p, &in, t_ns, start, &st))
+			break;
+		start = false;
+		while (!read_some(p, &in, t_ns, &st))
+			continue;
+	} while (in.n && st == PROTO_GOOD);
+	return st;
+}
+
+void h1conn__response_gap(struct proto *p, uint64_t n, enum gap_cause cause, uint64_t t_ns)
+{
+	enum proto_state st = PROTO_GOOD;
+	struct span none = {0};
+
+	if (p->resp.reading) {
+		struct h1call *c = h1calls__first(&p->calls);
+		uint64_t passed = http1_reader__gap(p->resp.reader, n);
+
+		if (c->x) {
+			exchange__body_gap(c->x, &c->x->resp, passed, cause);
+			h1conn_saw(&c->x->resp, passed, t_ns);
+		}
+		if (passed)
+			read_some(p, &none, t_ns, &st);
+		if (passed == n)
+			return;
+		if (p->resp.reading) {
+			http1_reader__reset(p->resp.reader);
+			p->resp.reading = false;
+			if (c->x)
+				c->x->resp.gap_causes |= (uint8_t)(1u << cause);
+			lose_response(c);
+		}
+	}
+	p->resp.synced = false;
+	lose_all_but(p, may_come(h1calls__last(&p->calls)), t_ns);
+}

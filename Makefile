@@ -25,6 +25,7 @@ LLHTTP_INC ?= /usr/share/include/llhttp
 
 OPT    ?= -O2
 CFLAGS ?= -g
+# snprintf that cuts a name or a reason short is meant to (-Wno-format-truncation).
 # _FORTIFY_SOURCE wants optimisation; the sanitizers bring checks of their own and do not go with it.
 HARDEN := -fstack-protector-strong -fPIE -fcf-protection
 LDHARDEN := -pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack
@@ -35,7 +36,7 @@ LDHARDEN := -pie -fsanitize=address,undefined
 else
 HARDEN += -D_FORTIFY_SOURCE=2
 endif
-ALL_CFLAGS = -std=gnu17 -Wall -Wextra -Werror -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wshadow -Wvla \
+ALL_CFLAGS = -std=gnu17 -Wall -Wextra -Werror -Wformat=2 -Wno-format-truncation -Wstrict-prototypes -Wmissing-prototypes -Wshadow -Wvla \
 	-D_GNU_SOURCE $(OPT) $(CFLAGS) $(HARDEN) -Iuser -Ibpf -I$(O)/skel -isystem $(LLHTTP_INC) $(PKG_CFLAGS) -MMD -MP
 LIBS = $(PKG_LIBS) -lpthread -lm
 

@@ -55,6 +55,7 @@
 	X(ship_dropped_expired, "events dropped because they grew older than the collector accepts")                   \
 	X(ship_dropped_shutdown, "events dropped because the time to deliver at the end ran out")                      \
 	X(ship_dropped_spool, "events dropped because the spool was full or failed")                                   \
+	X(ship_recovered_events, "events of an earlier run found in the spool")                                        \
 	X(ship_spooled_events, "events written to the spool")                                                          \
 	X(ship_unspooled_events, "events read back from the spool")                                                    \
 	X(ship_spool_corrupt, "spool records that were damaged")

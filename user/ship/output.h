@@ -7,7 +7,7 @@
 
 #include "moesif/event.h"
 
-enum output_kind { OUTPUT_NONE = 0, OUTPUT_JSONL, OUTPUT_PRETTY };
+enum output_kind { OUTPUT_AUTO = 0 /* not settled yet */, OUTPUT_NONE, OUTPUT_PRETTY, OUTPUT_JSONL, OUTPUT_HAR };
 
 struct output_options {
 	enum output_kind kind;

@@ -26,6 +26,11 @@ struct ship_options {
 	char *proxy, *ca_file;     /* NULL: libcurl's own (environment, system) */
 	bool tls_verify;           /* true */
 	bool remote_config;        /* true: GET /v1/config and /v1/rules */
+	uint32_t send_parallel;    /* requests under way at once, 4; the oldest is always started first */
+	uint32_t retry_base;       /* ms, 500: first wait after a failure */
+	uint32_t retry_max;        /* ms, 30000: longest wait between two attempts */
+	uint32_t refused_probe;    /* ms, 300000: wait after 401, 402, 403, 404, 410 */
+	uint32_t remote_interval;  /* ms, 60000: between two fetches of the remote configuration */
 };
 
 void ship_options_default(struct ship_options *o);
@@ -41,7 +46,8 @@ enum ship_state { SHIP_IDLE = 0, SHIP_OK, SHIP_RETRYING, SHIP_REFUSED /* 401, 40
 
 struct ship_status {
 	enum ship_state state;
-	uint64_t queued_events, queued_bytes, spooled_bytes;
+	uint64_t queued_events, queued_bytes; /* in memory, requests under way included */
+	uint64_t spooled_events, spooled_bytes;
 	long last_http_status; /* 0: none yet */
 	char last_error[128];  /* never holds the application id */
 };

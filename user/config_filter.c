@@ -1,0 +1,77 @@
+/* Which calls become events: lists of globs and ports. */
+#include "config.h"
+
+/* * any run, ? any one character. Linear: only the last star is ever taken back. */
+static bool glob_match(struct span glob, struct span text, bool fold)
+{
+	size_t g = 0, t = 0, star = SIZE_MAX, star_t = 0;
+
+	while (t < text.n) {
+		unsigned char c = (unsigned char)text.p[t];
+		unsigned char p = g < glob.n ? (unsigned char)glob.p[g] : 0;
+
+		if (g < glob.n && p == '*') {
+			star = g++;
+			star_t = t;
+		} else if (g < glob.n && (p == '?' || p == c || (fold && ascii_lower(p) == ascii_lower(c)))) {
+			g++;
+			t++;
+		} else if (star != SIZE_MAX) {
+			g = star + 1;
+			t = ++star_t;
+		} else {
+			return false;
+		}
+	}
+	while (g < glob.n && glob.p[g] == '*')
+		g++;
+	return g == glob.n;
+}
+
+static bool any_glob(const struct strlist *l, struct span text, bool fold)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (glob_match(span_str(l->v[i]), text, fold))
+			return true;
+	return false;
+}
+
+static bool any_port(const struct u32list *l, uint16_t port)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (l->v[i] == port)
+			return true;
+	return false;
+}
+
+/* example.com:8000 and [::1]:8000 without the port. */
+static struct span host_only(struct span host)
+{
+	const char *end;
+
+	if (host.n && host.p[0] == '[') {
+		end = memchr(host.p, ']', host.n);
+		return end ? span_of(host.p, (size_t)(end - host.p) + 1) : host;
+	}
+	end = host.n ? memchr(host.p, ':', host.n) : NULL;
+	return end ? span_of(host.p, (size_t)(end - host.p)) : host;
+}
+
+static struct span path_only(struct span path)
+{
+	const char *end = path.n ? memchr(path.p, '?', path.n) : NULL;
+
+	return end ? span_of(path.p, (size_t)(end - path.p)) : path;
+}
+
+bool config_filter_pass(const struct config_filter *f, struct span host, struct span path, uint16_t port)
+{
+	host = host_only(host);
+	path = path_only(path);
+	if (any_glob(&f->exclude_hosts, host, true) || any_glob(&f->exclude_paths, path, false) ||
+		any_port(&f->exclude_ports, port))
+		return false;
+	return (f->include_hosts.n == 0 || any_glob(&f->include_hosts, host, true)) &&
+	       (f->include_paths.n == 0 || any_glob(&f->include_paths, path, false)) &&
+	       (f->include_ports.n == 0 || any_port(&f->include_ports, port));
+}

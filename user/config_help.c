@@ -1,0 +1,269 @@
+/* Help and the reference, made of the option table. */
+#include <ctype.h>
+#include <stdlib.h>
+
+#include "config_option.h"
+#include "version.h"
+
+void help_general(FILE *out)
+{
+	fprintf(out,
+		"kongtap " KONGTAP_VERSION ": watches Kong Gateway from outside and makes Moesif events of its calls\n"
+		"\n"
+		"  kongtap run [-c FILE] [flags]           watch, and ship to Moesif or print\n"
+		"  kongtap check [-c FILE] [flags]         what this host allows and what would be captured\n"
+		"  kongtap replay RECORDING [-c FILE]      what run would have made of a recording\n"
+		"  kongtap help run|check|replay|config    more on each\n"
+		"  kongtap --version\n"
+		"\n"
+		"Without an application id nothing is shipped: calls are printed, a line each on a terminal, JSON "
+		"lines\n"
+		"elsewhere. With one (KONGTAP_APPLICATION_ID, or application_id_file in the file) they go to Moesif.\n"
+		"\n"
+		"Exit codes: 0 clean, 1 failure while running, 2 wrong use or configuration.\n");
+}
+
+static void dashed(const char *name, FILE *out)
+{
+	for (; *name; name++)
+		fputc(*name == '_' ? '-' : *name, out);
+}
+
+static const char *meta_of(const struct option *o)
+{
+	static const char *const by_unit[] = {
+		[UNIT_NONE] = "N", [UNIT_MS] = "MS", [UNIT_SECONDS] = "S", [UNIT_BYTES] = "BYTES", [UNIT_EVENTS] = "N"};
+
+	if (o->meta)
+		return o->meta;
+	return o->type == OPT_BOOL ? "" : by_unit[o->unit];
+}
+
+static void print_meta(const struct option *o, FILE *out)
+{
+	if (o->type != OPT_CHOICE) {
+		fputs(meta_of(o), out);
+		return;
+	}
+	for (const struct option_choice *ch = o->choices; ch->name; ch++)
+		fprintf(out, "%s%s", ch == o->choices ? "" : "|", ch->name);
+}
+
+static void flag_line(const char *name, FILE *out)
+{
+	const struct option *o = option_find(span_str(name));
+
+	fputs("  --", out);
+	dashed(o->name, out);
+	fputc(' ', out);
+	print_meta(o, out);
+	fprintf(out, "\n        %s\n", o->help);
+}
+
+static void flag_lines(const char *const *names, FILE *out)
+{
+	for (; *names; names++)
+		flag_line(*names, out);
+}
+
+static void help_run(FILE *out)
+{
+	static const char *const names[] = {"config", "kong_config", "application_id_file", "output", "output_file",
+		"for", "record", "pid", "prefix", "spool_dir", "log_level", NULL};
+
+	fputs("kongtap run [flags]: watch the Kong nodes of this host until SIGTERM or SIGINT\n\n", out);
+	flag_lines(names, out);
+	fputs("\nEvery option is also a flag: --batch-size 100, --batch-size=100, --debug, --no-tls-verify.\n"
+	      "Files beat defaults, KONGTAP_<OPTION> in the environment beats files, a flag beats both.\n"
+	      "SIGHUP reads the files again; a wrong file changes nothing. All options: kongtap help config\n",
+		out);
+}
+
+static void help_check(FILE *out)
+{
+	static const char *const names[] = {"config", "kong_config", "pid", "prefix", NULL};
+
+	fputs("kongtap check [flags]: say what this host allows, which workers would be captured and how, whether the\n"
+	      "collector accepts the application id, and print the effective configuration, secrets hidden.\n"
+	      "Exit code 0: all is well; 1: something is missing; 2: wrong configuration.\n\n",
+		out);
+	flag_lines(names, out);
+}
+
+static void help_replay(FILE *out)
+{
+	static const char *const names[] = {"config", "kong_config", "output", "output_file", NULL};
+
+	fputs("kongtap replay RECORDING [flags]: send a recording (of run --record; gzip or plain; - for standard\n"
+	      "input) through the same pipeline and print the events that run would have sent. Nothing is shipped,\n"
+	      "no privilege is needed.\n\n",
+		out);
+	flag_lines(names, out);
+}
+
+static bool shown(const struct option *o)
+{
+	return !(o->flags & OPTION_HIDDEN);
+}
+
+/* Where a group begins in the table; the table keeps groups in the order in which they are to be read. */
+static bool first_of_group(size_t i)
+{
+	for (size_t j = 0; j < i; j++)
+		if (strcmp(option_table[j].group, option_table[i].group) == 0)
+			return false;
+	return shown(&option_table[i]);
+}
+
+static char *default_of(const struct config *c, const struct option *o)
+{
+	struct buf b;
+
+	buf__init(&b, 65536);
+	if (option_format(c, o, &b) || buf__append_char(&b, '\0')) {
+		buf__free(&b);
+		return NULL;
+	}
+	return b.p;
+}
+
+static void config_group(const struct config *defaults, const char *group, FILE *out)
+{
+	fprintf(out, "\n%s\n", group);
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option *o = &option_table[i];
+		char *value;
+
+		if (strcmp(o->group, group) != 0 || !shown(o))
+			continue;
+		value = default_of(defaults, o);
+		fprintf(out, "  %s: %s\n        %s\n", o->name, value ? value : "?", o->help);
+		free(value);
+	}
+}
+
+static void help_config(FILE *out)
+{
+	struct config *defaults = config__new();
+
+	if (!defaults)
+		return;
+	fputs("Options with their defaults, as in the file of -c (YAML). Times are milliseconds unless they say\n"
+	      "seconds; units may be written: 5s, 16MiB.\n",
+		out);
+	for (size_t i = 0; i < option_count; i++)
+		if (first_of_group(i))
+			config_group(defaults, option_table[i].group, out);
+	config__free(defaults);
+}
+
+bool help_topic(const char *topic, FILE *out)
+{
+	static const struct {
+		const char *name;
+		void (*fn)(FILE *out);
+	} topics[] = {{"run", help_run}, {"check", help_check}, {"replay", help_replay}, {"config", help_config},
+		{"reference", config_reference}};
+
+	for (size_t i = 0; i < sizeof(topics) / sizeof(topics[0]); i++) {
+		if (strcmp(topic, topics[i].name) == 0) {
+			topics[i].fn(out);
+			return true;
+		}
+	}
+	return false;
+}
+
+static void upper(const char *name, FILE *out)
+{
+	for (; *name; name++)
+		fputc(toupper((unsigned char)*name), out);
+}
+
+/* A | inside a table cell would end it. */
+static void cell(const char *text, FILE *out)
+{
+	for (; *text; text++) {
+		if (*text == '|')
+			fputc('\\', out);
+		fputc(*text, out);
+	}
+}
+
+static void reference_row(const struct config *defaults, const struct option *o, FILE *out)
+{
+	char *value = default_of(defaults, o), expects[256];
+
+	option_expects(o, expects, sizeof(expects));
+	fprintf(out, "| `%s`%s | ", o->name, o->flags & OPTION_PLUGIN ? " ◆" : "");
+	cell(expects, out);
+	fputs(" | `", out);
+	cell(value ? value : "", out);
+	fputs("` | ", out);
+	cell(o->help, out);
+	if (o->flags & OPTION_CLI)
+		fputs(" (flag only)", out);
+	fputs(" |\n", out);
+	free(value);
+}
+
+static void reference_intro(FILE *out)
+{
+	fputs("# Configuration\n\n"
+	      "This page is made by `kongtap help reference` from the option table in `user/config_table.c`.\n\n"
+	      "Each option can be given in four ways; the one further down wins:\n\n"
+	      "1. in the `config:` of the plugin named `moesif` in a file of Kong's, `--kong-config kong.yml`\n"
+	      "   (declarative, or the JSON that the Admin API prints); options marked ◆, which are the plugin's own,\n"
+	      "   with its names, types, units and the defaults of its code\n"
+	      "2. in a YAML file, `-c kongtap.yml`: `batch_size: 100`\n"
+	      "3. in the environment: ",
+		out);
+	fputs("`KONGTAP_", out);
+	upper("batch_size", out);
+	fputs("=100`, lists with commas\n"
+	      "4. as a flag: `--batch-size 100` or `--batch-size=100`; `--debug` and `--no-debug` for true and "
+	      "false\n\n"
+	      "`KONGTAP_CONFIG` and `KONGTAP_KONG_CONFIG` name the files where no flag does. An unknown name, a wrong\n"
+	      "type and a value out of range are errors; the agent says file, line, what it expected and what it\n"
+	      "found, and ends with exit code 2 (after SIGHUP it goes on with what it had). A number may have a unit:\n"
+	      "`5s`, `250ms`, `16MiB`, `64kB`. `null` leaves an option as it is, an empty text unsets it.\n"
+	      "`kongtap check` prints the configuration that results, and where each value comes from.\n",
+		out);
+}
+
+void config_reference(FILE *out)
+{
+	struct config *defaults = config__new();
+
+	if (!defaults)
+		return;
+	reference_intro(out);
+	for (size_t g = 0; g < option_count; g++) {
+		if (!first_of_group(g))
+			continue;
+		fprintf(out, "\n## %s\n\n| option | takes | default | what it does |\n|---|---|---|---|\n",
+			option_table[g].group);
+		for (size_t i = 0; i < option_count; i++)
+			if (strcmp(option_table[i].group, option_table[g].group) == 0 && shown(&option_table[i]))
+				reference_row(defaults, &option_table[i], out);
+	}
+	config__free(defaults);
+}
+
+void config__print(const struct config *c, FILE *out)
+{
+	static const char *const layers[] = {"default", "Kong's file", "file", "environment", "flag"};
+
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option *o = &option_table[i];
+		char *value;
+
+		if (!shown(o) || (o->flags & (OPTION_CLI | OPTION_UNUSED)))
+			continue;
+		value = default_of(c, o);
+		if (value)
+			fprintf(out, "%s: %s # %s\n", o->name, value,
+				layers[c->layer[i] <= LAYER_FLAG ? c->layer[i] : 0]);
+		free(value);
+	}
+}

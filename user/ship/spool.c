@@ -1,0 +1,670 @@
+#include "ship/spool.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/stats.h"
+#include "ship/spool_file.h"
+
+#define NAME_LEN 22 /* 16 hex digits, ".spool" */
+#define FILE_BYTES (8u << 20)
+#define FILES_MAX 65536
+#define NUMBER_LIMIT (1ull << 62)
+
+/* Files are taken from the front as they empty. Numbers rise, so the order survives a restart. */
+struct segment {
+	struct list node;
+	uint64_t number;
+	int fd;		 /* -1: not open */
+	uint64_t size;	 /* whole records end here */
+	uint64_t next;	 /* offset of what spool__next looks at */
+	uint64_t unread; /* events ahead of `next` that nobody holds */
+	uint64_t held;	 /* events in memory, too */
+	unsigned refs;
+	bool gone; /* unlinked; stays until its refs are let go */
+};
+
+struct spool_ref {
+	struct list node; /* all refs, of all segments */
+	struct segment *seg;
+	uint64_t off;
+	unsigned holders; /* 0: done, and its mark could not be written: kept so that it is not read again */
+};
+
+struct spool {
+	int dir;
+	uint64_t max_bytes, bytes;
+	uint64_t file_bytes;
+	uint64_t next_number;
+	struct list segments;
+	struct list refs;
+	struct segment *active; /* the one that is written, last of the list; NULL: none yet */
+	bool dirty, dir_dirty;
+	unsigned long damaged, failed;
+};
+
+static void file_name(uint64_t number, char out[NAME_LEN + 1])
+{
+	snprintf(out, NAME_LEN + 1, "%016" PRIx64 ".spool", number);
+}
+
+static bool parse_name(const char *name, uint64_t *ret)
+{
+	uint64_t number = 0;
+
+	if (strlen(name) != NAME_LEN || strcmp(name + 16, ".spool") != 0)
+		return false;
+	for (int i = 0; i < 16; i++) {
+		const char *digits = "0123456789abcdef", *digit = strchr(digits, name[i]);
+
+		if (!digit)
+			return false;
+		number = number << 4 | (uint64_t)(digit - digits);
+	}
+	*ret = number;
+	return number < NUMBER_LIMIT;
+}
+
+static struct segment *first(const struct spool *s)
+{
+	return list_empty(&s->segments) ? NULL : list_entry(s->segments.next, struct segment, node);
+}
+
+static void close_fd(struct segment *seg)
+{
+	if (seg->fd >= 0)
+		close(seg->fd);
+	seg->fd = -1;
+}
+
+static int open_fd(struct spool *s, struct segment *seg)
+{
+	char name[NAME_LEN + 1];
+	uint64_t size;
+
+	if (seg->fd >= 0)
+		return 0;
+	file_name(seg->number, name);
+	seg->fd = spool_file_open(s->dir, name, &size);
+	if (seg->fd < 0) {
+		int err = seg->fd;
+
+		seg->fd = -1;
+		return err;
+	}
+	return 0;
+}
+
+static void drop_ghosts(struct spool *s, const struct segment *seg)
+{
+	struct list *it, *tmp;
+
+	list_for_each_safe (it, tmp, &s->refs) {
+		struct spool_ref *ref = list_entry(it, struct spool_ref, node);
+
+		if (ref->seg == seg && ref->holders == 0) {
+			list_remove(it);
+			free(ref);
+		}
+	}
+}
+
+static void remove_file(struct spool *s, struct segment *seg)
+{
+	char name[NAME_LEN + 1];
+
+	if (seg->gone)
+		return;
+	file_name(seg->number, name);
+	unlinkat(s->dir, name, 0);
+	seg->gone = true;
+	s->bytes -= seg->size;
+	s->dir_dirty = true;
+	if (s->active == seg)
+		s->active = NULL;
+}
+
+static void free_segment(struct spool *s, struct segment *seg)
+{
+	drop_ghosts(s, seg);
+	close_fd(seg);
+	list_remove(&seg->node);
+	free(seg);
+}
+
+/* Called whenever a segment may have become useless. */
+static void reap(struct spool *s, struct segment *seg)
+{
+	if (seg->gone) {
+		if (seg->refs == 0)
+			free_segment(s, seg);
+		return;
+	}
+	if (seg == s->active || seg->next < seg->size || seg->refs || seg->held)
+		return;
+	/* What was announced and never came was damaged. */
+	if (seg->unread)
+		stats_add(STAT_ship_dropped_spool, seg->unread);
+	remove_file(s, seg);
+	free_segment(s, seg);
+}
+
+static void count_damage(struct spool *s, const struct segment *seg)
+{
+	stats_inc(STAT_ship_spool_corrupt);
+	if (log_rate(&s->damaged))
+		log_warn("spool", "damaged record in %016" PRIx64 ".spool, skipped (%lu so far)", seg->number,
+			s->damaged);
+}
+
+/* Adds up what an earlier life left in a file. Damage is counted when it is met again, on reading. */
+static int survey(struct segment *seg)
+{
+	struct spool_record rec;
+	uint64_t off = SPOOL_FILE_HEADER;
+	bool damaged = false;
+
+	for (;;) {
+		enum spool_found found = spool_file_find(seg->fd, off, seg->size, &rec);
+
+		if (found == SPOOL_FAILED)
+			return -errno;
+		if (found == SPOOL_TORN)
+			log_info("spool", "%016" PRIx64 ".spool ends in a record that was being written", seg->number);
+		if (found == SPOOL_END || found == SPOOL_TORN)
+			break;
+		damaged = damaged || found == SPOOL_DAMAGED;
+		if (rec.off >= seg->size)
+			break;
+		if (!rec.done)
+			seg->unread += rec.count;
+		off = rec.off + spool_record_size(rec.bytes);
+	}
+	if (damaged)
+		log_warn("spool", "%016" PRIx64 ".spool is damaged in places: what is whole is used", seg->number);
+	return 0;
+}
+
+static void insert_sorted(struct spool *s, struct segment *seg)
+{
+	struct list *at = s->segments.prev;
+
+	while (at != &s->segments && list_entry(at, struct segment, node)->number > seg->number)
+		at = at->prev;
+	seg->node.prev = at;
+	seg->node.next = at->next;
+	at->next->prev = &seg->node;
+	at->next = &seg->node;
+}
+
+static struct segment *segment_new(uint64_t number, int fd)
+{
+	struct segment *seg = calloc(1, sizeof(*seg));
+
+	if (!seg)
+		return NULL;
+	list_init(&seg->node);
+	seg->number = number;
+	seg->fd = fd;
+	seg->size = seg->next = SPOOL_FILE_HEADER;
+	return seg;
+}
+
+/* A file of ours by name. What does not look like one inside is somebody else's, unless it is one whose first write
+ * was cut short. */
+static int adopt(struct spool *s, const char *name, uint64_t number)
+{
+	struct segment *seg;
+	struct stat st;
+	uint64_t size = 0;
+	int err, fd = spool_file_open(s->dir, name, &size);
+
+	if (fd == -EBADMSG) {
+		if (fstatat(s->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+			st.st_size < SPOOL_FILE_HEADER)
+			unlinkat(s->dir, name, 0);
+		else
+			log_warn("spool", "%s is no spool file, left alone", name);
+		return 0;
+	}
+	if (fd < 0) {
+		log_warn("spool", "%s cannot be opened: %s", name, strerror(-fd));
+		return 0;
+	}
+	seg = segment_new(number, fd);
+	if (!seg) {
+		close(fd);
+		return -ENOMEM;
+	}
+	seg->size = size;
+	s->bytes += size;
+	insert_sorted(s, seg);
+	err = survey(seg);
+	close_fd(seg);
+	if (err)
+		log_warn("spool", "%s cannot be read: %s", name, strerror(-err));
+	return err == -ENOMEM ? err : 0;
+}
+
+static int adopt_all(struct spool *s)
+{
+	int fd = openat(s->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	unsigned files = 0, others = 0;
+	struct dirent *e;
+
+	if (!d) {
+		err = -errno;
+		if (fd >= 0)
+			close(fd);
+		return err;
+	}
+	while (!err && files < FILES_MAX && (e = readdir(d))) {
+		uint64_t number;
+
+		if (e->d_name[0] == '.')
+			continue;
+		if (!parse_name(e->d_name, &number)) {
+			others++;
+			continue;
+		}
+		files++;
+		if (number >= s->next_number)
+			s->next_number = number + 1;
+		err = adopt(s, e->d_name, number);
+	}
+	closedir(d);
+	if (others)
+		log_info("spool", "%u files in the spool directory are not the spool's, left alone", others);
+	return err;
+}
+
+/* Exclusive use is a lock on the directory itself; it ends with the process. */
+static int open_dir(const char *dir)
+{
+	int fd, err;
+
+	if (mkdir(dir, 0700) && errno != EEXIST)
+		return -errno;
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		err = errno == EWOULDBLOCK ? -EBUSY : -errno;
+		close(fd);
+		return err;
+	}
+	if (faccessat(fd, ".", R_OK | W_OK | X_OK, AT_EACCESS)) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+struct spool *spool__open(const char *dir, uint64_t max_bytes, uint64_t *recovered)
+{
+	struct spool *s = calloc(1, sizeof(*s));
+	struct list *it;
+	int err;
+
+	if (!s)
+		return NULL;
+	list_init(&s->segments);
+	list_init(&s->refs);
+	s->next_number = 1;
+	s->max_bytes = max_bytes;
+	/* Small against the bound, since the bound is kept by dropping whole files. */
+	s->file_bytes = max_bytes / 8 < FILE_BYTES ? max_bytes / 8 : FILE_BYTES;
+	s->dir = open_dir(dir);
+	err = s->dir < 0 ? s->dir : adopt_all(s);
+	if (err) {
+		spool__close(s);
+		errno = -err;
+		return NULL;
+	}
+	*recovered = 0;
+	for (it = s->segments.next; it != &s->segments; it = it->next)
+		*recovered += list_entry(it, struct segment, node)->unread;
+	return s;
+}
+
+void spool__close(struct spool *s)
+{
+	struct list *it, *tmp;
+
+	if (!s)
+		return;
+	spool__sync(s);
+	s->active = NULL;
+	list_for_each_safe (it, tmp, &s->segments) {
+		struct segment *seg = list_entry(it, struct segment, node);
+
+		/* A file in which everything is done need not stay; what a holder left behind must. */
+		if (seg->unread == 0 && seg->held == 0 && seg->refs == 0 && seg->next >= seg->size)
+			remove_file(s, seg);
+		free_segment(s, seg);
+	}
+	if (s->dir >= 0)
+		close(s->dir);
+	free(s);
+}
+
+static int start_file(struct spool *s)
+{
+	char name[NAME_LEN + 1];
+	struct segment *seg;
+	int fd;
+
+	file_name(s->next_number, name);
+	fd = spool_file_create(s->dir, name);
+	if (fd < 0)
+		return fd;
+	seg = segment_new(s->next_number, fd);
+	if (!seg) {
+		unlinkat(s->dir, name, 0);
+		close(fd);
+		return -ENOMEM;
+	}
+	s->next_number++;
+	list_push_back(&s->segments, &seg->node);
+	s->bytes += seg->size;
+	s->active = seg;
+	s->dir_dirty = true;
+	return 0;
+}
+
+/* The active file becomes one like the others. */
+static void end_file(struct spool *s)
+{
+	struct segment *seg = s->active;
+
+	if (!seg)
+		return;
+	if (s->dirty && fdatasync(seg->fd) == 0)
+		s->dirty = false;
+	s->active = NULL;
+	reap(s, seg);
+}
+
+static void drop_oldest(struct spool *s)
+{
+	struct segment *seg = first(s);
+	struct list *it;
+
+	/* Those that are gone but held take no space. */
+	for (it = s->segments.next; it != &s->segments && seg->gone; it = it->next)
+		seg = list_entry(it, struct segment, node);
+	if (seg == s->active)
+		s->active = NULL;
+	stats_add(STAT_ship_dropped_spool, seg->unread);
+	if (log_rate(&s->failed))
+		log_warn("spool", "full at %" PRIu64 " bytes: the oldest %" PRIu64 " events are dropped", s->max_bytes,
+			seg->unread);
+	seg->unread = 0;
+	seg->next = seg->size;
+	remove_file(s, seg);
+	reap(s, seg);
+}
+
+static int make_room(struct spool *s, uint64_t need)
+{
+	if (need + 2 * SPOOL_FILE_HEADER > s->max_bytes)
+		return -EFBIG;
+	if (s->active && s->active->size + need > s->file_bytes && s->active->size > SPOOL_FILE_HEADER)
+		end_file(s);
+	while (s->bytes && s->bytes + need + SPOOL_FILE_HEADER > s->max_bytes)
+		drop_oldest(s);
+	return s->active ? 0 : start_file(s);
+}
+
+static struct spool_ref *ref_new(struct spool *s, struct segment *seg, uint64_t off)
+{
+	struct spool_ref *ref = calloc(1, sizeof(*ref));
+
+	if (!ref)
+		return NULL;
+	ref->seg = seg;
+	ref->off = off;
+	ref->holders = 1;
+	list_push_back(&s->refs, &ref->node);
+	seg->refs++;
+	return ref;
+}
+
+static void ref_free(struct spool_ref *ref)
+{
+	list_remove(&ref->node);
+	free(ref);
+}
+
+int spool__put(struct spool *s, struct batch *b, bool hold)
+{
+	uint64_t size = spool_record_size(spool_batch_payload(b));
+	struct spool_ref *ref = NULL;
+	struct segment *seg;
+	int err = make_room(s, size);
+
+	if (err)
+		return err;
+	seg = s->active;
+	if (hold) {
+		ref = ref_new(s, seg, seg->size);
+		if (!ref)
+			return -ENOMEM;
+	}
+	err = spool_file_write(seg->fd, seg->size, b);
+	if (err) {
+		if (ref) {
+			seg->refs--;
+			ref_free(ref);
+		}
+		return err;
+	}
+	seg->size += size;
+	s->bytes += size;
+	s->dirty = true;
+	stats_add(STAT_ship_spooled_events, b->count);
+	if (hold) {
+		seg->held += b->count;
+		b->ref = ref;
+	} else {
+		seg->unread += b->count;
+	}
+	return 0;
+}
+
+static bool has_ref(const struct spool *s, const struct segment *seg, uint64_t off)
+{
+	const struct list *it;
+
+	for (it = s->refs.next; it != &s->refs; it = it->next) {
+		const struct spool_ref *ref = list_entry(it, struct spool_ref, node);
+
+		if (ref->seg == seg && ref->off == off)
+			return true;
+	}
+	return false;
+}
+
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+static struct batch *take(struct spool *s, struct segment *seg, const struct spool_record *rec)
+{
+	struct batch *b = spool_file_read(seg->fd, rec);
+
+	if (!b) {
+		if (errno != EBADMSG)
+			return NULL;
+		/* Its header was whole, so it is known what is lost. */
+		count_damage(s, seg);
+		stats_add(STAT_ship_dropped_spool, rec->count);
+		seg->unread = less(seg->unread, rec->count);
+		seg->next = rec->off + spool_record_size(rec->bytes);
+		return NULL;
+	}
+	b->ref = ref_new(s, seg, rec->off);
+	if (!b->ref) {
+		batch__free(b);
+		return NULL;
+	}
+	seg->next = rec->off + spool_record_size(rec->bytes);
+	seg->unread = less(seg->unread, rec->count);
+	seg->held += rec->count;
+	stats_add(STAT_ship_unspooled_events, rec->count);
+	return b;
+}
+
+/* The next batch of one file; NULL with seg->next == seg->size: it has no more. */
+static struct batch *next_of(struct spool *s, struct segment *seg)
+{
+	while (seg->next < seg->size) {
+		struct spool_record rec;
+		enum spool_found found = spool_file_find(seg->fd, seg->next, seg->size, &rec);
+		struct batch *b;
+
+		if (found == SPOOL_FAILED)
+			return NULL;
+		if (found == SPOOL_END || found == SPOOL_TORN) {
+			seg->next = seg->size;
+			return NULL;
+		}
+		if (found == SPOOL_DAMAGED) {
+			count_damage(s, seg);
+			seg->next = rec.off;
+			continue;
+		}
+		if (rec.done || has_ref(s, seg, rec.off)) {
+			seg->next = rec.off + spool_record_size(rec.bytes);
+			continue;
+		}
+		b = take(s, seg, &rec);
+		if (b || seg->next <= rec.off)
+			return b;
+	}
+	return NULL;
+}
+
+/* A file that cannot be opened or read: its events are lost, and the others must not wait for it. */
+static void give_up(struct segment *seg, int err)
+{
+	log_warn("spool", "%016" PRIx64 ".spool cannot be read: %s; %" PRIu64 " events dropped", seg->number,
+		strerror(err), seg->unread);
+	stats_add(STAT_ship_dropped_spool, seg->unread);
+	seg->unread = 0;
+	seg->next = seg->size;
+}
+
+struct batch *spool__next(struct spool *s)
+{
+	struct list *it, *tmp;
+
+	list_for_each_safe (it, tmp, &s->segments) {
+		struct segment *seg = list_entry(it, struct segment, node);
+		struct batch *b = NULL;
+		int err;
+
+		if (seg->gone || seg->next >= seg->size)
+			continue;
+		err = open_fd(s, seg);
+		if (!err) {
+			errno = 0;
+			b = next_of(s, seg);
+			err = b || seg->next >= seg->size ? 0 : -errno;
+		}
+		if (b)
+			return b;
+		if (err == -ENOMEM || err == -EMFILE || err == -ENFILE)
+			return NULL;
+		if (err)
+			give_up(seg, -err);
+		reap(s, seg);
+	}
+	return NULL;
+}
+
+bool spool__pending(const struct spool *s)
+{
+	const struct list *it;
+
+	for (it = s->segments.next; it != &s->segments; it = it->next) {
+		const struct segment *seg = list_entry(it, struct segment, node);
+
+		if (!seg->gone && seg->next < seg->size && (seg->unread || seg != s->active))
+			return true;
+	}
+	return false;
+}
+
+void spool_ref__share(struct spool_ref *ref)
+{
+	ref->holders++;
+}
+
+void spool__done(struct spool *s, struct spool_ref *ref, uint32_t events)
+{
+	struct segment *seg = ref->seg;
+
+	seg->held = less(seg->held, events);
+	if (--ref->holders)
+		return;
+	seg->refs--;
+	if (seg->gone || (open_fd(s, seg) == 0 && spool_file_mark_done(seg->fd, ref->off) == 0))
+		ref_free(ref);
+	if (seg != s->active && seg->refs == 0 && seg->next >= seg->size)
+		reap(s, seg);
+}
+
+void spool_ref__leave(struct spool_ref *ref)
+{
+	if (--ref->holders)
+		return;
+	ref->seg->refs--;
+	ref_free(ref);
+}
+
+int spool__sync(struct spool *s)
+{
+	int err = 0;
+
+	if (s->dirty && s->active && fdatasync(s->active->fd))
+		err = -errno;
+	s->dirty = s->dirty && err;
+	if (!err && s->dir_dirty) {
+		if (fsync(s->dir))
+			err = -errno;
+		else
+			s->dir_dirty = false;
+	}
+	return err;
+}
+
+bool spool__dirty(const struct spool *s)
+{
+	return s->dirty;
+}
+
+void spool__level(const struct spool *s, uint64_t *events, uint64_t *bytes)
+{
+	const struct list *it;
+
+	*events = 0;
+	for (it = s->segments.next; it != &s->segments; it = it->next) {
+		const struct segment *seg = list_entry(it, struct segment, node);
+
+		if (!seg->gone || seg->held)
+			*events += seg->unread + seg->held;
+	}
+	*bytes = s->bytes;
+}

@@ -111,11 +111,17 @@ static void *mem_realloc(void *old, size_t n, void *budget)
 	return p;
 }
 
+static void free_full(struct half *h)
+{
+	if (h->full)
+		nghttp2_hd_inflate_del(h->full);
+	h->full = NULL;
+}
+
 /* Header blocks of this direction went by, or were not understood. */
 static void poison(struct half *h)
 {
-	nghttp2_hd_inflate_del(h->full);
-	h->full = NULL;
+	free_full(h);
 	h->late = true;
 	if (h->known)
 		h2table__forget(h->known);
@@ -518,9 +524,13 @@ static enum proto_state h2_gap(struct proto *p, bool is_request, uint64_t n, enu
 	struct span none = {0};
 	uint32_t inside;
 
-	h->touched = true;
-	if (!h->synced || !n)
+	if (!n)
 		return PROTO_GOOD;
+	h->touched = true;
+	if (!h->synced) {
+		h2streams__lost(p->streams, is_request, t_ns);
+		return PROTO_GOOD;
+	}
 	inside = h->preface ? 0 : h2split__gap(&h->split, n);
 	if (inside)
 		frame_gap(p, h, inside, cause);
@@ -536,7 +546,7 @@ static void h2_free(struct proto *p)
 	if (!p)
 		return;
 	for (int i = 0; i < 2; i++) {
-		nghttp2_hd_inflate_del(p->half[i].full);
+		free_full(&p->half[i]);
 		h2table__free(p->half[i].known);
 		buf__free(&p->half[i].block);
 	}

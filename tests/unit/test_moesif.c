@@ -1,0 +1,292 @@
+/* The stage as a whole: transactions in, events out, and every transaction accounted for. */
+#include "kt_cmocka.h"
+
+#include "base/log.h"
+#include "base/stats.h"
+#include "txn_build.h"
+
+static struct moesif_options opt;
+static struct txn_out out;
+static struct moesif *m;
+
+static void on_log(void *ctx, enum log_level level, const char *module, const char *text)
+{
+	(void)level;
+	(void)module;
+	*(unsigned *)ctx += strstr(text, "plugin is still running") != NULL;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	stats_reset();
+	moesif_options_default(&opt);
+	opt.seed = 7;
+	m = moesif__new(&opt, (struct event_sink){txn_on_event, &out});
+	return m ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	moesif__free(m);
+	m = NULL;
+	txn_out_clear(&out);
+	moesif_options_free(&opt);
+	return 0;
+}
+
+static void run(struct txn_spec s)
+{
+	moesif__on_transaction(m, txn_build(&s));
+}
+
+static void accounted(unsigned n)
+{
+	assert_int_equal(stats_get(STAT_txn_seen), n);
+	assert_int_equal(stats_get(STAT_txn_events) + stats_get(STAT_txn_filtered) + stats_get(STAT_txn_sampled_out) +
+				 stats_get(STAT_txn_dropped_incomplete) + stats_get(STAT_txn_dropped_memory) +
+				 stats_get(STAT_txn_dropped_too_large),
+		n);
+}
+
+#define UP_HEADERS                                                                                                     \
+	"Host: 10.0.0.9:9000\nConnection: keep-alive\nX-Forwarded-For: 127.0.0.1\nX-Forwarded-Proto: http\n"           \
+	"X-Forwarded-Host: api.example.com\nX-Forwarded-Port: 8000\nX-Forwarded-Path: /v1/x\nX-Real-IP: 127.0.0.1\n"     \
+	"X-Kong-Request-Id: 9fabdb19737a890493680077d885ed7d\n"
+
+static void test_whole_event(void **state)
+{
+	(void)state;
+	run((struct txn_spec){
+		.creq = "POST /v1/x?a=1 HTTP/1.1\nHost: API.example.com:8000\nContent-Type: application/json\n"
+			"Content-Length: 9\nX-Dup: a\nx-dup: b\n\n{\"a\": [] }",
+		.cresp = "HTTP/1.1 201 Created\nContent-Type: text/plain\nX-Kong-Upstream-Latency: 3\n"
+			 "X-Kong-Proxy-Latency: 1\nX-Kong-Request-Id: 9fabdb19737a890493680077d885ed7d\n\nhi",
+		.ureq = "POST /x?a=1 HTTP/1.1\n" UP_HEADERS "X-Consumer-ID: c-1\nX-Consumer-Username: alice\n"
+			"X-Credential-Identifier: k-1\n\n",
+		.uresp = "HTTP/1.1 201 Created\n\n",
+	});
+	assert_int_equal(out.events, 1);
+	assert_non_null(out.root);
+	assert_null(strchr(out.json, '\n'));
+	assert_string_equal(txn_str(&out, "request.time"), "2026-11-23T00:00:00.007Z");
+	assert_string_equal(txn_str(&out, "request.uri"), "http://api.example.com:8000/v1/x?a=1");
+	assert_string_equal(txn_str(&out, "request.verb"), "POST");
+	assert_string_equal(txn_str(&out, "request.ip_address"), "127.0.0.1");
+	assert_string_equal(txn_str(&out, "request.api_version"), "1.0");
+	assert_string_equal(txn_str(&out, "request.headers.x-dup.1"), "b");
+	assert_string_equal(txn_str(&out, "request.headers.x-consumer-username"), "alice");
+	assert_string_equal(txn_str(&out, "request.headers.x-credential-identifier"), "k-1");
+	assert_string_equal(txn_str(&out, "request.headers.x-real-ip"), "(none)");
+	assert_string_equal(txn_str(&out, "request.transfer_encoding"), "json");
+	assert_non_null(strstr(out.json, "\"body\":{\"a\": [] }"));
+	assert_string_equal(txn_str(&out, "response.time"), "2026-11-23T00:00:00.009Z");
+	assert_string_equal(txn_str(&out, "response.status"), "201");
+	assert_string_equal(txn_str(&out, "response.body"), "aGk=");
+	assert_string_equal(txn_str(&out, "response.transfer_encoding"), "base64");
+	assert_string_equal(txn_str(&out, "user_id"), "alice");
+	assert_string_equal(txn_str(&out, "company_id"), "(none)");
+	assert_string_equal(txn_str(&out, "session_token"), "k-1");
+	assert_string_equal(txn_str(&out, "transaction_id"), "9fabdb19-737a-8904-9368-0077d885ed7d");
+	assert_string_equal(txn_str(&out, "direction"), "Incoming");
+	assert_string_equal(txn_str(&out, "weight"), "1");
+	assert_string_equal(txn_str(&out, "metadata.kong.request_id"), "9fabdb19737a890493680077d885ed7d");
+	assert_string_equal(txn_str(&out, "metadata.kong.service.address"), "10.0.0.9");
+	assert_string_equal(txn_str(&out, "metadata.kong.service.port"), "9000");
+	assert_string_equal(txn_str(&out, "metadata.kong.upstream_status"), "201");
+	assert_string_equal(txn_str(&out, "metadata.kong.join"), "id");
+	assert_string_equal(txn_str(&out, "metadata.kong.protocol"), "http/1.1");
+	assert_string_equal(txn_str(&out, "metadata.kong.latency.upstream"), "3");
+	assert_string_equal(txn_str(&out, "metadata.kong.request"), "complete");
+	assert_string_equal(txn_str(&out, "metadata.kong.response_body_bytes"), "2");
+	assert_string_equal(out.path, "/v1/x");
+	assert_string_equal(out.user, "alice");
+	assert_int_equal(out.e.status, 201);
+	assert_int_equal(out.e.kong_ms, 1);
+	assert_int_equal(out.e.total_ns, 3000000);
+	assert_false(out.e.truncated);
+	assert_false(out.e.incomplete);
+	accounted(1);
+}
+
+static void test_client_gone_is_499(void **state)
+{
+	(void)state;
+	run((struct txn_spec){.creq = "GET /slow HTTP/1.1\nHost: a\n\n", .client_gone = true});
+	assert_string_equal(txn_str(&out, "response.status"), "499");
+	assert_string_equal(txn_str(&out, "response.time"), "2026-11-23T00:00:00.010Z");
+	assert_int_equal(json_object_size(txn_at(out.root, "response.headers")), 0);
+	assert_true(out.e.incomplete);
+	run((struct txn_spec){.creq = "GET /slow HTTP/1.1\nHost: a\n\n"});
+	assert_null(txn_at(out.root, "response"));
+	assert_string_equal(txn_str(&out, "metadata.kong.response"), "missing");
+	accounted(2);
+}
+
+static void test_request_rebuilt(void **state)
+{
+	struct txn_spec s = {
+		.cresp = "HTTP/1.1 200 OK\nX-Kong-Request-Id: 9fabdb19737a890493680077d885ed7d\n\n",
+		.ureq = "GET /x?q=1 HTTP/1.1\n" UP_HEADERS "Accept: */*\nX-Consumer-Username: mallory\n\n",
+		.uresp = "HTTP/1.1 200 OK\n\n",
+	};
+
+	(void)state;
+	run(s);
+	assert_string_equal(txn_str(&out, "request.uri"), "http://api.example.com:8000/v1/x?q=1");
+	assert_string_equal(txn_str(&out, "request.verb"), "GET");
+	assert_string_equal(txn_str(&out, "request.headers.host"), "api.example.com");
+	assert_string_equal(txn_str(&out, "request.headers.accept"), "*/*");
+	assert_string_equal(txn_str(&out, "request.headers.x-real-ip"), "(none)");
+	/* Whether Kong or the client said it cannot be told any more. */
+	assert_string_equal(txn_str(&out, "user_id"), "(none)");
+	assert_true(out.e.incomplete);
+	assert_true(json_is_true(txn_at(out.root, "metadata.kong.request_rebuilt")));
+	s.ureq = NULL;
+	run(s);
+	assert_int_equal(stats_get(STAT_txn_dropped_incomplete), 1);
+	accounted(2);
+}
+
+static void test_h2_host_and_cookies(void **state)
+{
+	(void)state;
+	run((struct txn_spec){
+		.creq = "GET /h2 HTTP/2\n:authority: 127.0.0.1:8443\ncookie: a=1\ncookie: b=2\n\n",
+		.cresp = "HTTP/2 200\n\n",
+		.h2 = true,
+		.tls = true,
+		.port = 8443,
+	});
+	assert_string_equal(txn_str(&out, "request.uri"), "https://127.0.0.1:8443/h2");
+	assert_string_equal(txn_str(&out, "request.headers.host"), "127.0.0.1:8443");
+	assert_string_equal(txn_str(&out, "request.headers.cookie"), "a=1; b=2");
+	assert_string_equal(txn_str(&out, "metadata.kong.protocol"), "h2");
+}
+
+static void test_bad_utf8_in_headers(void **state)
+{
+	(void)state;
+	run((struct txn_spec){
+		.creq = "GET /\xff HTTP/1.1\nHost: a\nX-A: caf\xe9\nX-B: a\tb\x01\"\\\n\n",
+		.cresp = "HTTP/1.1 200 OK\n\n",
+	});
+	assert_non_null(out.root);
+	assert_string_equal(txn_str(&out, "request.headers.x-a"), "caf\xef\xbf\xbd");
+	assert_string_equal(txn_str(&out, "request.headers.x-b"), "a\tb\x01\"\\");
+	assert_string_equal(txn_str(&out, "request.uri"), "http://a:8000/%FF");
+}
+
+static void test_ids(void **state)
+{
+	const char *get = "GET / HTTP/1.1\nHost: a\n\n";
+	char first[64];
+
+	(void)state;
+	/* None from Kong: derived, the same again for the same call, another for another moment. */
+	run((struct txn_spec){.creq = get, .cresp = "HTTP/1.1 200 OK\n\n"});
+	snprintf(first, sizeof(first), "%s", txn_str(&out, "transaction_id"));
+	assert_int_equal(strlen(first), 36);
+	assert_int_equal(first[14], '8');
+	run((struct txn_spec){.creq = get, .cresp = "HTTP/1.1 200 OK\n\n"});
+	assert_string_equal(txn_str(&out, "transaction_id"), first);
+	run((struct txn_spec){.creq = get, .cresp = "HTTP/1.1 200 OK\n\n", .wall_ns = TXN_WALL_NS + 1});
+	assert_string_not_equal(txn_str(&out, "transaction_id"), first);
+	/* An id that the client brought itself is not Kong's. */
+	run((struct txn_spec){
+		.creq = "GET / HTTP/1.1\nHost: a\nX-Kong-Request-Id: 00000000000000000000000000000001\n\n",
+		.cresp = "HTTP/1.1 200 OK\nX-Kong-Request-Id: 00000000000000000000000000000001\n\n",
+	});
+	assert_int_equal(txn_str(&out, "transaction_id")[14], '8');
+	assert_string_equal(txn_str(&out, "metadata.kong.request_id"), "(none)");
+}
+
+static void test_plugin_beside(void **state)
+{
+	static const char *const id = "606da0e1-e941-4dd0-93cb-0bd97c801cac";
+	struct txn_spec s = {
+		.creq = "GET / HTTP/1.1\nHost: a\n\n",
+		.cresp = "HTTP/1.1 200 OK\nX-Moesif-Transaction-Id: 606da0e1-e941-4dd0-93cb-0bd97c801cac\n"
+			 "X-Kong-Request-Id: 9fabdb19737a890493680077d885ed7d\n\n",
+	};
+	unsigned warned = 0;
+
+	(void)state;
+	log_set_sink(on_log, &warned);
+	run(s);
+	assert_string_equal(txn_str(&out, "transaction_id"), id);
+	assert_int_equal(warned, 1);
+	run(s);
+	assert_int_equal(warned, 1);
+	/* The service's own Moesif library put it there. */
+	s.ureq = "GET / HTTP/1.1\n" UP_HEADERS "\n";
+	s.uresp = "HTTP/1.1 200 OK\nX-Moesif-Transaction-Id: 606da0e1-e941-4dd0-93cb-0bd97c801cac\n\n";
+	run(s);
+	assert_string_equal(txn_str(&out, "transaction_id"), "9fabdb19-737a-8904-9368-0077d885ed7d");
+	log_set_sink(NULL, NULL);
+}
+
+static void test_plugin_by_its_calls(void **state)
+{
+	struct txn_spec own = {.ureq = "POST /v1/events/batch HTTP/1.1\nHost: api.moesif.net\nX-Moesif-Application-Id: x\n\n"};
+	struct txn_spec proxied = {.ureq = "POST /v1/events/batch HTTP/1.1\nHost: c\nX-Moesif-Application-Id: x\n"
+					   "X-Real-IP: 1.2.3.4\n\n"};
+	unsigned warned = 0;
+	struct exchange *x;
+
+	(void)state;
+	log_set_sink(on_log, &warned);
+	x = txn_exchange(&proxied, false, 1);
+	moesif__on_begun(m, x);
+	exchange__free(x);
+	assert_int_equal(warned, 0);
+	x = txn_exchange(&own, false, 1);
+	moesif__on_begun(m, x);
+	moesif__on_begun(m, x);
+	exchange__free(x);
+	assert_int_equal(warned, 1);
+	log_set_sink(NULL, NULL);
+}
+
+static void test_too_large(void **state)
+{
+	char *big = malloc(4000), *creq = NULL;
+
+	(void)state;
+	opt.event_limit = 3000;
+	assert_int_equal(moesif__set_options(m, &opt), 0);
+	memset(big, 'x', 3999);
+	big[3999] = 0;
+	assert_true(asprintf(&creq, "POST / HTTP/1.1\nHost: a\n\n%s", big) > 0);
+	run((struct txn_spec){.creq = creq, .cresp = "HTTP/1.1 200 OK\n\nok"});
+	assert_string_equal(txn_str(&out, "request.body"), "(none)");
+	assert_string_equal(txn_str(&out, "response.body"), "b2s=");
+	assert_string_equal(txn_str(&out, "metadata.kong.request_body_omitted"), "event_limit");
+	assert_string_equal(txn_str(&out, "metadata.kong.request_body_bytes"), "3999");
+	assert_true(out.e.truncated);
+	free(creq);
+	assert_true(asprintf(&creq, "GET / HTTP/1.1\nHost: a\nX-Big: %s\n\n", big) > 0);
+	run((struct txn_spec){.creq = creq, .cresp = "HTTP/1.1 200 OK\n\nok"});
+	assert_int_equal(stats_get(STAT_txn_dropped_too_large), 1);
+	accounted(2);
+	free(creq);
+	free(big);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_whole_event, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_client_gone_is_499, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_request_rebuilt, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_h2_host_and_cookies, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bad_utf8_in_headers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ids, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_plugin_beside, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_plugin_by_its_calls, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_too_large, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

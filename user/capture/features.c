@@ -1,0 +1,199 @@
+#include "capture/features.h"
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/span.h"
+#include "capture/uprobe.h"
+
+#define TRACEFS "/sys/kernel/tracing"
+#define A_TRACEPOINT "/events/syscalls/sys_exit_read/id"
+
+static int try_btf(void)
+{
+	return access("/sys/kernel/btf/vmlinux", R_OK) ? -errno : 0;
+}
+
+static int try_bpf(void)
+{
+	const struct bpf_insn nothing[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	int fd = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "kt_probe", "GPL", nothing, 2, NULL);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+static int try_ringbuf(void)
+{
+	int fd = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "kt_probe", 0, 0, 4096, NULL);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+/* An empty directory is there on every kernel with tracing; many hosts mount it only when somebody asks. */
+static int try_tracefs(void)
+{
+	if (access(TRACEFS A_TRACEPOINT, R_OK) == 0)
+		return 0;
+	if (access("/sys/kernel/debug/tracing" A_TRACEPOINT, R_OK) == 0)
+		return 0;
+	if (mount("tracefs", TRACEFS, "tracefs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
+		return -errno;
+	return access(TRACEFS A_TRACEPOINT, R_OK) ? -errno : 0;
+}
+
+static int try_helper(enum bpf_prog_type type, enum bpf_func_id id)
+{
+	int r = libbpf_probe_bpf_helper(type, id, NULL);
+
+	return r > 0 ? 0 : r < 0 ? r : -ENOTSUP;
+}
+
+static int try_pt_regs(void)
+{
+	return try_helper(BPF_PROG_TYPE_TRACEPOINT, BPF_FUNC_task_pt_regs);
+}
+
+static int try_loop(void)
+{
+	return try_helper(BPF_PROG_TYPE_KPROBE, BPF_FUNC_loop);
+}
+
+static int try_guard(void)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	int id;
+
+	if (!btf)
+		return -errno;
+	id = btf__find_by_name_kind(btf, "bpf_preempt_disable", BTF_KIND_FUNC);
+	btf__free(btf);
+	return id > 0 ? 0 : -ENOTSUP;
+}
+
+static int try_uprobes(void)
+{
+	return access("/sys/bus/event_source/devices/uprobe/type", R_OK) ? -errno : 0;
+}
+
+static int try_map_files(void)
+{
+	char path[64];
+
+	/* A name that cannot exist: refused by the file system's own check, or by the missing right to look. */
+	strcpy(path, "/proc/self/map_files/0-1");
+	return access(path, R_OK) && errno != ENOENT ? -errno : 0;
+}
+
+static int try_placement(void)
+{
+#if defined(__x86_64__)
+	return 0;
+#else
+	return -ENOTSUP;
+#endif
+}
+
+static const struct {
+	const char *name, *text;
+	bool needed;
+	int (*try)(void);
+} table[FEATURE_COUNT_] = {
+	[FEATURE_BTF] = {"btf", "types of the running kernel", true, try_btf},
+	[FEATURE_BPF] = {"bpf", "BPF programs may be loaded", true, try_bpf},
+	[FEATURE_RINGBUF] = {"ringbuf", "BPF ring buffer", true, try_ringbuf},
+	[FEATURE_TRACEFS] = {"tracefs", "tracepoints of single system calls", false, try_tracefs},
+	[FEATURE_PT_REGS] = {"pt_regs", "arguments at the exit of a system call", false, try_pt_regs},
+	[FEATURE_LOOP] = {"loop", "loops in programs: vectored calls in one record", false, try_loop},
+	[FEATURE_GUARD] = {"guard", "programs in user functions safe from preemption", false, try_guard},
+	[FEATURE_UPROBES] = {"uprobes", "probes in user programs, for TLS", false, try_uprobes},
+	[FEATURE_MULTI] = {"multi", "many probes with one link", false, uprobe_try_multi},
+	[FEATURE_MAP_FILES] = {"map_files", "mapped files opened as they are mapped", false, try_map_files},
+	[FEATURE_PLACEMENT] = {"placement", "probes on cheap instructions (x86-64)", false, try_placement},
+};
+
+static enum feature by_name(struct span name)
+{
+	for (int f = 0; f < FEATURE_COUNT_; f++)
+		if (span_eq(name, span_str(table[f].name)))
+			return (enum feature)f;
+	return FEATURE_COUNT_;
+}
+
+static int apply_force(const char *force, struct features *f)
+{
+	struct span rest = span_str(force);
+
+	while (rest.n) {
+		const char *comma = memchr(rest.p, ',', rest.n);
+		struct span name = {rest.p, comma ? (size_t)(comma - rest.p) : rest.n};
+		enum feature which = by_name(span_trim(name));
+
+		if (which == FEATURE_COUNT_) {
+			log_err("capture", "there is no feature '%.*s' to do without", (int)name.n, name.p);
+			return -EINVAL;
+		}
+		f->forced[which] = true;
+		rest = span_skip(rest, name.n + (comma ? 1 : 0));
+	}
+	return 0;
+}
+
+static int quiet(enum libbpf_print_level level, const char *fmt, va_list args)
+{
+	(void)level;
+	(void)fmt;
+	(void)args;
+	return 0;
+}
+
+int features_probe(const char *force, struct features *ret)
+{
+	struct features f = {0};
+	libbpf_print_fn_t before;
+	int err = apply_force(force, &f);
+
+	if (err)
+		return err;
+	/* Attempts are expected to fail: their complaints are no news. */
+	before = libbpf_set_print(quiet);
+	for (int i = 0; i < FEATURE_COUNT_; i++) {
+		int r = f.forced[i] ? -ECANCELED : table[i].try();
+
+		f.has[i] = r == 0;
+		f.why[i] = -r;
+	}
+	libbpf_set_print(before);
+	*ret = f;
+	return 0;
+}
+
+const char *feature_name(enum feature f)
+{
+	return table[f].name;
+}
+
+const char *feature_text(enum feature f)
+{
+	return table[f].text;
+}
+
+bool feature_needed(enum feature f)
+{
+	return table[f].needed;
+}

@@ -1,0 +1,377 @@
+#include "capture/kernel.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/types.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/stats.h"
+#include "capture.h"
+#include "capture/uprobe.h"
+#include "kongtap.skel.h"
+
+#define LINKS_MAX 32
+#define RING_MIN (64u << 10)
+#define RING_MAX (1ull << 30)
+/* The reader is woken when this part of the ring is full; until then its timer does. */
+#define WAKE_PART 16
+
+struct kernel {
+	struct kongtap_bpf *skel;
+	struct bpf_link *links[LINKS_MAX];
+	size_t nlinks;
+	bool multi;
+	uint64_t counted[KT_STAT_COUNT]; /* so far, into the agent's counters */
+};
+
+/* One line of libbpf is rarely the whole story, and most of them are none: they are for debugging. What went wrong is
+ * said by us, with what to do. */
+static int bridge(enum libbpf_print_level level, const char *fmt, va_list args)
+{
+	char text[512];
+	size_t n;
+
+	(void)level;
+	if (!log_enabled(LOG_LVL_DEBUG))
+		return 0;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	vsnprintf(text, sizeof(text), fmt, args);
+#pragma GCC diagnostic pop
+	n = strlen(text);
+	if (n && text[n - 1] == '\n')
+		text[n - 1] = '\0';
+	log_debug("libbpf", "%s", text);
+	return 0;
+}
+
+static uint32_t ring_size(uint64_t wanted)
+{
+	uint64_t size = RING_MIN;
+
+	while (size < wanted && size < RING_MAX)
+		size *= 2;
+	return (uint32_t)size;
+}
+
+static bool is_tls(const struct bpf_program *p)
+{
+	return strncmp(bpf_program__name(p), "tls_", 4) == 0;
+}
+
+static bool is_syscall(const struct bpf_program *p)
+{
+	return strncmp(bpf_program__name(p), "sys_", 4) == 0 && strcmp(bpf_program__name(p), "sys_any") != 0;
+}
+
+static void choose_programs(struct kernel *k, const struct features *f)
+{
+	bool one_each = f->has[FEATURE_TRACEFS] && f->has[FEATURE_PT_REGS];
+	struct bpf_program *p;
+
+	bpf_object__for_each_program(p, k->skel->obj)
+	{
+		if (is_tls(p)) {
+			bpf_program__set_autoload(p, f->has[FEATURE_UPROBES]);
+			if (k->multi)
+				bpf_program__set_expected_attach_type(p, (enum bpf_attach_type)UPROBE_MULTI_ATTACH_TYPE);
+		} else if (is_syscall(p)) {
+			bpf_program__set_autoload(p, one_each);
+		}
+	}
+	bpf_program__set_autoload(k->skel->progs.sys_any, !one_each);
+}
+
+static int configure(struct kernel *k, const struct features *f, const struct kernel_options *o)
+{
+	uint32_t size = ring_size(o->ring_bytes);
+
+	k->multi = f->has[FEATURE_MULTI];
+	k->skel->rodata->use_loop = f->has[FEATURE_LOOP];
+	k->skel->rodata->use_guard = f->has[FEATURE_GUARD];
+	k->skel->rodata->call_bytes = o->call_bytes;
+	k->skel->rodata->wake_bytes = size / WAKE_PART;
+	choose_programs(k, f);
+	return bpf_map__set_max_entries(k->skel->maps.data, size);
+}
+
+static void explain_load(int err)
+{
+	switch (-err) {
+	case EPERM:
+	case EACCES:
+		log_err("capture", "the kernel refuses to load the BPF programs (%s): run as root or with CAP_BPF and "
+				   "CAP_PERFMON, and see whether lockdown or seccomp is in the way; -v shows details",
+			strerror(-err));
+		break;
+	case ENOMEM:
+		log_err("capture", "no memory for the BPF maps: a smaller ring buffer may help");
+		break;
+	default:
+		log_err("capture", "the BPF programs do not load in this kernel: %s; -v shows details", strerror(-err));
+		break;
+	}
+}
+
+static int attach(struct kernel *k, struct bpf_program *p, struct bpf_link *link)
+{
+	int err = errno;
+
+	if (!link) {
+		log_err("capture", "cannot attach %s: %s", bpf_program__name(p), strerror(err));
+		return -err;
+	}
+	if (k->nlinks == LINKS_MAX) {
+		bpf_link__destroy(link);
+		return -E2BIG;
+	}
+	k->links[k->nlinks++] = link;
+	return 0;
+}
+
+/* Programs of the host as a whole. The TLS ones wait for a library. */
+static int attach_all(struct kernel *k)
+{
+	struct bpf_program *p;
+	int err = 0;
+
+	bpf_object__for_each_program(p, k->skel->obj)
+	{
+		if (!bpf_program__autoload(p) || is_tls(p))
+			continue;
+		if (is_syscall(p))
+			err = attach(k, p,
+				bpf_program__attach_tracepoint(p, "syscalls", strrchr(bpf_program__section_name(p), '/') + 1));
+		else
+			err = attach(k, p, bpf_program__attach(p));
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+struct kernel *kernel__open(const struct features *f, const struct kernel_options *o)
+{
+	struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+	struct kernel *k = calloc(1, sizeof(*k));
+	int err = -ENOMEM;
+
+	if (!k)
+		goto fail;
+	libbpf_set_print(bridge);
+	/* Kernels before 5.11 charge maps to this limit; newer ones do not, and raising it may be refused. */
+	setrlimit(RLIMIT_MEMLOCK, &unlimited);
+	k->skel = kongtap_bpf__open();
+	if (!k->skel) {
+		err = -errno;
+		goto fail;
+	}
+	err = configure(k, f, o);
+	if (!err)
+		err = kongtap_bpf__load(k->skel);
+	if (err) {
+		explain_load(err);
+		goto fail;
+	}
+	err = attach_all(k);
+	if (err)
+		goto fail;
+	return k;
+fail:
+	kernel__close(k);
+	errno = -err;
+	return NULL;
+}
+
+void kernel__go(struct kernel *k)
+{
+	__atomic_store_n(&k->skel->bss->ready, 1, __ATOMIC_RELEASE);
+}
+
+int kernel__data_fd(const struct kernel *k)
+{
+	return bpf_map__fd(k->skel->maps.data);
+}
+
+int kernel__control_fd(const struct kernel *k)
+{
+	return bpf_map__fd(k->skel->maps.ctl);
+}
+
+size_t kernel__data_size(const struct kernel *k)
+{
+	return bpf_map__max_entries(k->skel->maps.data);
+}
+
+size_t kernel__control_size(const struct kernel *k)
+{
+	return bpf_map__max_entries(k->skel->maps.ctl);
+}
+
+int kernel__watch(struct kernel *k, uint32_t pid, bool traffic, bool forks)
+{
+	struct kt_watch w = {.flags = (traffic ? KT_WATCH_TRAFFIC : 0) | (forks ? KT_WATCH_FORKS : 0)}, old;
+	int fd = bpf_map__fd(k->skel->maps.watched);
+
+	/* Writing it again would forget a call that the process is in. */
+	if (bpf_map_lookup_elem(fd, &pid, &old) == 0 && old.flags == w.flags)
+		return 0;
+	return bpf_map_update_elem(fd, &pid, &w, BPF_ANY) ? -errno : 0;
+}
+
+void kernel__unwatch(struct kernel *k, uint32_t pid)
+{
+	bpf_map_delete_elem(bpf_map__fd(k->skel->maps.watched), &pid);
+}
+
+void kernel__sweep(struct kernel *k, uint32_t pid)
+{
+	int fd = bpf_map__fd(k->skel->maps.conns);
+	struct kt_conn_key key, next, *at = NULL;
+	unsigned steps = 0;
+
+	/* A key that was deleted sends the walk back to its start: so the next one is fetched first. The bound is for a
+	 * map that others keep changing. */
+	while (bpf_map_get_next_key(fd, at, &next) == 0 && steps++ < 4 * bpf_map__max_entries(k->skel->maps.conns)) {
+		if (at && key.pid == pid)
+			bpf_map_delete_elem(fd, &key);
+		key = next;
+		at = &key;
+	}
+	if (at && key.pid == pid)
+		bpf_map_delete_elem(fd, &key);
+}
+
+int kernel__skip(struct kernel *k, const struct conn_key *key, uint64_t in_until, uint64_t out_until)
+{
+	struct kt_conn_key name = {.obj = key->obj, .pid = key->pid, .tls = key->tls};
+	struct kt_skip skip = {.gen = key->gen, .until = {[KT_IN] = in_until, [KT_OUT] = out_until}};
+
+	if (bpf_map_update_elem(bpf_map__fd(k->skel->maps.skips), &name, &skip, BPF_ANY))
+		return -errno;
+	/* The programs look there only when this has changed. */
+	__atomic_add_fetch(&k->skel->bss->skips_epoch, 1, __ATOMIC_RELEASE);
+	return 0;
+}
+
+void kernel__counters(struct kernel *k)
+{
+	static const enum counter names[KT_STAT_COUNT] = {
+		[KT_STAT_LOST_DATA] = STAT_capture_lost_data,
+		[KT_STAT_LOST_CTL] = STAT_capture_lost_control,
+		[KT_STAT_FAULT] = STAT_capture_faults,
+		[KT_STAT_MAP_FULL] = STAT_capture_map_full,
+	};
+	int cpus = libbpf_num_possible_cpus();
+	uint64_t *values;
+
+	values = cpus > 0 ? calloc((size_t)cpus, sizeof(*values)) : NULL;
+	if (!values)
+		return;
+	for (uint32_t i = 0; i < KT_STAT_COUNT; i++) {
+		uint64_t sum = 0;
+
+		if (bpf_map_lookup_elem(bpf_map__fd(k->skel->maps.counters), &i, values))
+			continue;
+		for (int cpu = 0; cpu < cpus; cpu++)
+			sum += values[cpu];
+		stats_add(names[i], sum - k->counted[i]);
+		k->counted[i] = sum;
+	}
+	free(values);
+}
+
+struct tls_links {
+	size_t n;
+	int fds[];
+};
+
+static int tls_prog_fd(const struct kernel *k, enum tls_prog prog)
+{
+	const struct bpf_program *p[TLS_PROG_COUNT_] = {
+		[TLS_RETURN] = k->skel->progs.tls_return,
+		[TLS_READ] = k->skel->progs.tls_read,
+		[TLS_READ_COUNTED] = k->skel->progs.tls_read_counted,
+		[TLS_WRITE] = k->skel->progs.tls_write,
+		[TLS_WRITE_COUNTED] = k->skel->progs.tls_write_counted,
+		[TLS_SET_FD] = k->skel->progs.tls_set_fd,
+		[TLS_FREE] = k->skel->progs.tls_free,
+	};
+
+	return bpf_program__fd(p[prog]);
+}
+
+/* The sites of one program that are alike. Number of descriptors put into l, or negative errno. */
+static int attach_alike(struct kernel *k, const char *path, uint32_t pid, const struct tls_site *sites, size_t n,
+	enum tls_prog prog, bool ret, struct tls_links *l)
+{
+	uint64_t offsets[LINKS_MAX];
+	size_t count = 0;
+	int fd;
+
+	for (size_t i = 0; i < n && count < LINKS_MAX; i++)
+		if (sites[i].prog == prog && sites[i].at_return == ret)
+			offsets[count++] = sites[i].offset;
+	if (count && k->multi) {
+		fd = uprobe_attach_multi(tls_prog_fd(k, prog), path, pid, offsets, count, ret);
+		if (fd < 0)
+			return fd;
+		l->fds[l->n++] = fd;
+		return 0;
+	}
+	for (size_t i = 0; i < count; i++) {
+		fd = uprobe_attach_one(tls_prog_fd(k, prog), path, pid, offsets[i], ret);
+		if (fd < 0)
+			return fd;
+		l->fds[l->n++] = fd;
+	}
+	return 0;
+}
+
+struct tls_links *kernel__attach_tls(
+	struct kernel *k, const char *path, uint32_t pid, const struct tls_site *sites, size_t n)
+{
+	struct tls_links *l = calloc(1, sizeof(*l) + n * sizeof(*l->fds));
+	int err = 0;
+
+	if (!l)
+		return NULL;
+	/* TLS_RETURN is the first: a call whose beginning is seen and whose end is not would count as never over. */
+	for (int prog = 0; prog < TLS_PROG_COUNT_ && !err; prog++)
+		for (int ret = 0; ret <= 1 && !err; ret++)
+			err = attach_alike(k, path, pid, sites, n, (enum tls_prog)prog, ret, l);
+	if (err) {
+		kernel__detach_tls(l);
+		errno = -err;
+		return NULL;
+	}
+	return l;
+}
+
+void kernel__detach_tls(struct tls_links *l)
+{
+	if (!l)
+		return;
+	/* In the opposite order, for the same reason. */
+	while (l->n)
+		close(l->fds[--l->n]);
+	free(l);
+}
+
+void kernel__close(struct kernel *k)
+{
+	if (!k)
+		return;
+	if (k->skel && k->skel->bss)
+		__atomic_store_n(&k->skel->bss->ready, 0, __ATOMIC_RELEASE);
+	while (k->nlinks)
+		bpf_link__destroy(k->links[--k->nlinks]);
+	kongtap_bpf__destroy(k->skel);
+	free(k);
+}

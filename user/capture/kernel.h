@@ -1,0 +1,66 @@
+/* kernel: the programs of bpf/ in the running kernel, and their maps. Everything that others say to the kernel side goes
+ * through here.
+ */
+#ifndef KT_CAPTURE_KERNEL_H
+#define KT_CAPTURE_KERNEL_H
+
+#include "capture/features.h"
+#include "capture/record.h"
+
+struct kernel;
+
+struct kernel_options {
+	uint64_t ring_bytes; /* data ring; made a power of two, at least 64 KiB */
+	uint32_t call_bytes;
+};
+
+/* Loads, and attaches what belongs to the host as a whole (system calls, processes). NULL and errno, the reason logged:
+ * EPERM, ENOTSUP, ENOMEM, ENOENT. */
+struct kernel *kernel__open(const struct features *f, const struct kernel_options *o);
+/* Opens the gate. */
+void kernel__go(struct kernel *k);
+
+/* The rings: descriptors for epoll, and for ring__open with their sizes. */
+int kernel__data_fd(const struct kernel *k);
+int kernel__control_fd(const struct kernel *k);
+size_t kernel__data_size(const struct kernel *k);
+size_t kernel__control_size(const struct kernel *k);
+
+/* Watch a process: capture its traffic, follow its children. Replaces what was said before. 0 or negative errno. */
+int kernel__watch(struct kernel *k, uint32_t pid, bool traffic, bool forks);
+void kernel__unwatch(struct kernel *k, uint32_t pid);
+/* Forget the connections of a process that is gone. */
+void kernel__sweep(struct kernel *k, uint32_t pid);
+/* Bytes of this connection before these positions need not be copied; UINT64_MAX: none of all that come. */
+int kernel__skip(struct kernel *k, const struct conn_key *key, uint64_t in_until, uint64_t out_until);
+/* Brings the agent's counters up to the programs'. */
+void kernel__counters(struct kernel *k);
+
+/* Programs for the TLS library. COUNTED ones take the number of bytes from where the fourth argument points to. */
+enum tls_prog {
+	TLS_RETURN, /* after any of the next four */
+	TLS_READ,
+	TLS_READ_COUNTED,
+	TLS_WRITE,
+	TLS_WRITE_COUNTED,
+	TLS_SET_FD,
+	TLS_FREE,
+	TLS_PROG_COUNT_,
+};
+
+struct tls_site {
+	enum tls_prog prog;
+	uint64_t offset; /* in the file */
+	bool at_return;
+};
+
+struct tls_links;
+
+/* In the file that `path` leads to now; pid 0: in every process that maps it. All or nothing. NULL and errno. */
+struct tls_links *kernel__attach_tls(
+	struct kernel *k, const char *path, uint32_t pid, const struct tls_site *sites, size_t n);
+void kernel__detach_tls(struct tls_links *l); /* NULL is fine */
+
+void kernel__close(struct kernel *k); /* NULL is fine; after kernel__detach_tls */
+
+#endif

@@ -1,0 +1,37 @@
+/* procfs: what /proc tells of other processes, and their files as they see them. All of it may vanish or change between
+ * two reads, and a container's files are its owner's to arrange: every read has a limit, and no path leads out of the
+ * process's own root.
+ */
+#ifndef KT_CAPTURE_PROCFS_H
+#define KT_CAPTURE_PROCFS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* /proc/PID/NAME, at most size - 1 bytes, NUL-terminated. Length, or negative errno (-ENOENT, -ESRCH: gone). */
+ssize_t proc_read(uint32_t pid, const char *name, char *ret, size_t size);
+/* A whole file of /proc of any length up to max. Caller frees. NULL and errno. */
+char *proc_read_all(uint32_t pid, const char *name, size_t max, size_t *ret_len);
+
+struct proc_stat {
+	uint32_t ppid;
+	uint64_t start; /* clock ticks since boot: with the pid, a name that is never used again */
+	char state;
+	char comm[64];
+};
+
+/* 0 or negative errno. */
+int proc_stat(uint32_t pid, struct proc_stat *ret);
+/* The command line with spaces for NULs. Length or negative errno. */
+ssize_t proc_title(uint32_t pid, char *ret, size_t size);
+/* Opens a regular file of the process's own tree (mount namespace and root), read-only. Descriptor or negative errno. */
+int proc_open_file(uint32_t pid, const char *path);
+/* Such a file as a whole, at most max bytes. Caller frees. NULL and errno. */
+char *proc_file(uint32_t pid, const char *path, size_t max, size_t *ret_len);
+
+/* Calls fn with each process id in /proc. 0 or negative errno; stops early when fn returns false. */
+int proc_each(bool (*fn)(void *ctx, uint32_t pid), void *ctx);
+
+#endif

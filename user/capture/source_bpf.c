@@ -1,0 +1,416 @@
+/* source_bpf: the live source: kernel programs, discovery of workers, and the reading of both rings, in one object that
+ * the agent polls.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "capture/discover.h"
+#include "capture/intake.h"
+#include "capture/ring.h"
+#include "capture/source_ops.h"
+#include "capture/tls_attach.h"
+
+#define MS 1000000ull
+/* Looks at /proc: while no gateway is known, with some known, and shortly after an nginx was started. */
+#define SCAN_SEARCHING (1000 * MS)
+#define SCAN_SETTLED (5000 * MS)
+#define SCAN_SOON (100 * MS)
+/* How long one is looked for every SCAN_SOON: Kong's start takes its time between exec and the first worker. */
+#define SOON_LASTS (3000 * MS)
+#define COUNTERS_EVERY (250 * MS)
+/* Of the initial PID namespace, fixed by the kernel. */
+#define INIT_PID_NS 0xEFFFFFFCul
+
+struct source_bpf {
+	struct source base;
+	struct capture_options options; /* borrowed */
+	struct features features;
+	struct kernel *kernel;
+	struct ring *data, *control;
+	struct intake *intake;
+	struct discover *discover;
+	struct tls_attach *tls;
+	struct record_sink sink;
+	int epoll, timer;
+	bool active, searching_said;
+	uint64_t next_scan, soon_until, next_counters;
+	uint64_t told; /* records of our own making: WORKER, EXIT */
+};
+
+static const struct source_ops source_bpf_ops;
+
+static void give(struct source_bpf *s, const struct record *rec)
+{
+	s->told++;
+	s->sink.fn(s->sink.ctx, rec);
+}
+
+/* Discovery's findings. */
+
+static void on_node(void *ctx, uint32_t pid, const char *prefix)
+{
+	struct source_bpf *s = ctx;
+	struct tls_plan plan;
+	int err = kernel__watch(s->kernel, pid, false, true);
+
+	if (err)
+		log_err("capture", "gateway %u cannot be followed: %s", pid, strerror(-err));
+	/* The workers will map what their master has mapped. */
+	tls_attach__process(s->tls, pid, true, &plan);
+	log_info("capture", "gateway found: master %u, prefix %s", pid, prefix[0] ? prefix : "not named");
+}
+
+static void on_node_gone(void *ctx, uint32_t pid)
+{
+	struct source_bpf *s = ctx;
+
+	kernel__unwatch(s->kernel, pid);
+	tls_attach__forget(s->tls, pid);
+	log_info("capture", "gateway gone: master %u", pid);
+}
+
+static void on_worker(void *ctx, const struct rec_worker *w, bool fresh)
+{
+	struct source_bpf *s = ctx;
+	struct record rec = {.kind = REC_WORKER, .t_ns = clock_mono_ns(), .worker = *w};
+	struct tls_plan plan;
+	int err;
+
+	/* First what it is, then what it does. */
+	give(s, &rec);
+	if (!fresh)
+		return;
+	err = kernel__watch(s->kernel, w->pid, true, false);
+	if (err)
+		log_err("capture", "worker %u cannot be watched: %s", w->pid, strerror(-err));
+	err = tls_attach__process(s->tls, w->pid, false, &plan);
+	if (err)
+		log_warn("capture", "worker %u of %u: its TLS library cannot be looked for: %s", w->pid, w->node_pid,
+			strerror(-err));
+	else if (plan.n)
+		log_info("capture", "worker %u of %u, %u ports, TLS by %s", w->pid, w->node_pid, w->nports, plan.text);
+	else
+		log_warn("capture", "worker %u of %u, %u ports, clear traffic only: %s", w->pid, w->node_pid, w->nports,
+			plan.text);
+}
+
+static void on_worker_gone(void *ctx, uint32_t pid)
+{
+	struct source_bpf *s = ctx;
+	struct record rec = {.kind = REC_EXIT, .t_ns = clock_mono_ns(), .exit.pid = pid};
+
+	kernel__unwatch(s->kernel, pid);
+	tls_attach__forget(s->tls, pid);
+	kernel__sweep(s->kernel, pid);
+	log_info("capture", "worker %u gone", pid);
+	give(s, &rec);
+}
+
+/* The kernel's reports of processes. */
+static void on_proc(void *ctx, const struct proc_event *e)
+{
+	struct source_bpf *s = ctx;
+
+	switch (e->what) {
+	case PROC_FORK:
+		if (discover__forked(s->discover, e->other, e->pid))
+			s->next_scan = 0;
+		else
+			kernel__unwatch(s->kernel, e->pid);
+		break;
+	case PROC_EXEC:
+		discover__ended(s->discover, e->pid);
+		s->soon_until = clock_mono_ns() + SOON_LASTS;
+		s->next_scan = 0;
+		break;
+	case PROC_EXIT:
+		if (discover__ended(s->discover, e->pid))
+			s->next_scan = 0;
+		break;
+	}
+}
+
+/* The rings. */
+
+static void on_control(void *ctx, const void *raw, size_t len)
+{
+	intake__control(((struct source_bpf *)ctx)->intake, raw, len);
+}
+
+static void on_data(void *ctx, const void *raw, size_t len)
+{
+	intake__data(((struct source_bpf *)ctx)->intake, raw, len);
+}
+
+static void drain_control(void *ctx)
+{
+	struct source_bpf *s = ctx;
+
+	ring__read(s->control, on_control, s);
+}
+
+static void read_rings(struct source_bpf *s)
+{
+	uint64_t mark;
+
+	drain_control(s);
+	mark = intake__mark(s->intake);
+	if (ring__read(s->data, on_data, s) == RING_DONE)
+		intake__settle(s->intake, mark);
+}
+
+/* Looking for gateways. */
+
+static void say_searching(struct source_bpf *s)
+{
+	if (discover__workers(s->discover)) {
+		s->searching_said = false;
+		return;
+	}
+	if (s->searching_said)
+		return;
+	s->searching_said = true;
+	if (s->options.npids)
+		log_info("capture", "none of the processes named by --pid runs: waiting for them");
+	else if (s->options.nprefixes)
+		log_info("capture", "no nginx with a prefix (-p) like %s%s runs: waiting for one", s->options.prefixes[0],
+			s->options.nprefixes > 1 ? " or the others" : "");
+	else
+		log_info("capture", "no Kong found: waiting for an nginx master with -p PREFIX and "
+				    "PREFIX/nginx-kong.conf (another nginx: name it by --prefix or --pid)");
+}
+
+static void scan(struct source_bpf *s, uint64_t now)
+{
+	int err = discover__scan(s->discover);
+
+	if (err)
+		log_err("capture", "cannot look for gateways in /proc: %s", strerror(-err));
+	if (now < s->soon_until || discover__unsettled(s->discover))
+		s->next_scan = now + SCAN_SOON;
+	else
+		s->next_scan = now + (discover__workers(s->discover) ? SCAN_SETTLED : SCAN_SEARCHING);
+	say_searching(s);
+}
+
+static void housekeeping(struct source_bpf *s)
+{
+	uint64_t now = clock_mono_ns();
+
+	if (now >= s->next_scan)
+		scan(s, now);
+	if (now >= s->next_counters) {
+		kernel__counters(s->kernel);
+		s->next_counters = now + COUNTERS_EVERY;
+	}
+}
+
+/* The interface. */
+
+static struct source_bpf *self(const struct source *s)
+{
+	return (struct source_bpf *)s;
+}
+
+static int bpf_fd(const struct source *base)
+{
+	return self(base)->epoll;
+}
+
+static int bpf_activate(struct source *base)
+{
+	struct source_bpf *s = self(base);
+
+	kernel__go(s->kernel);
+	s->active = true;
+	s->next_scan = 0;
+	return 0;
+}
+
+static int bpf_poll(struct source *base, int timeout_ms)
+{
+	struct source_bpf *s = self(base);
+	struct epoll_event events[4];
+	uint64_t before = intake__count(s->intake) + s->told, ticks;
+	int n = epoll_wait(s->epoll, events, 4, timeout_ms);
+
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	for (int i = 0; i < n; i++)
+		if (events[i].data.fd == s->timer && read(s->timer, &ticks, sizeof(ticks)) < 0 && errno != EAGAIN)
+			return -errno;
+	if (!s->active)
+		return 0;
+	read_rings(s);
+	housekeeping(s);
+	before = intake__count(s->intake) + s->told - before;
+	return before > INT32_MAX ? INT32_MAX : (int)before;
+}
+
+static void bpf_ignore(struct source *base, const struct conn_key *key)
+{
+	int err = kernel__skip(self(base)->kernel, key, UINT64_MAX, UINT64_MAX);
+
+	if (err)
+		log_debug("capture", "connection cannot be marked as ignored: %s", strerror(-err));
+}
+
+static size_t bpf_workers(const struct source *base)
+{
+	return discover__workers(self(base)->discover);
+}
+
+static int64_t bpf_wall_offset(const struct source *base)
+{
+	(void)base;
+	return clock_offset_ns();
+}
+
+static void bpf_close(struct source *base)
+{
+	struct source_bpf *s = self(base);
+
+	tls_attach__free(s->tls);
+	discover__free(s->discover);
+	intake__free(s->intake);
+	ring__close(s->data);
+	ring__close(s->control);
+	kernel__close(s->kernel);
+	if (s->timer >= 0)
+		close(s->timer);
+	if (s->epoll >= 0)
+		close(s->epoll);
+	free(s);
+}
+
+static const struct source_ops source_bpf_ops = {
+	.fd = bpf_fd,
+	.activate = bpf_activate,
+	.poll = bpf_poll,
+	.ignore = bpf_ignore,
+	.workers = bpf_workers,
+	.wall_offset = bpf_wall_offset,
+	.close = bpf_close,
+};
+
+/* Opening. */
+
+/* Edge-triggered: a ring that fills again while it is being read must not make the loop spin; its wake-up or the timer
+ * brings us back. */
+static int watch_fd(struct source_bpf *s, int fd)
+{
+	struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.fd = fd};
+
+	return epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &e) ? -errno : 0;
+}
+
+static int open_loop(struct source_bpf *s)
+{
+	uint32_t ms = s->options.poll_ms ? s->options.poll_ms : 10;
+	struct timespec every = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+	struct itimerspec spec = {.it_interval = every, .it_value = every};
+	int err;
+
+	s->epoll = epoll_create1(EPOLL_CLOEXEC);
+	s->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (s->epoll < 0 || s->timer < 0 || timerfd_settime(s->timer, 0, &spec, NULL))
+		return -errno;
+	err = watch_fd(s, s->timer);
+	if (!err)
+		err = watch_fd(s, kernel__data_fd(s->kernel));
+	return err ? err : watch_fd(s, kernel__control_fd(s->kernel));
+}
+
+static int open_stages(struct source_bpf *s)
+{
+	struct intake_sink in = {.record = s->sink, .proc = on_proc, .drain = drain_control, .ctx = s};
+	struct discover_sink found = {
+		.node = on_node,
+		.node_gone = on_node_gone,
+		.worker = on_worker,
+		.worker_gone = on_worker_gone,
+		.ctx = s,
+	};
+
+	s->data = ring__open(kernel__data_fd(s->kernel), kernel__data_size(s->kernel));
+	s->control = ring__open(kernel__control_fd(s->kernel), kernel__control_size(s->kernel));
+	s->intake = intake__new(&in);
+	s->discover = discover__new(&s->options, &found);
+	s->tls = tls_attach__new(s->kernel, &s->features);
+	return s->data && s->control && s->intake && s->discover && s->tls ? 0 : -errno;
+}
+
+/* What is missing, in words that say what to do. */
+static int explain(const struct features *f)
+{
+	struct stat st;
+
+	if (stat("/proc/self/ns/pid", &st) == 0 && st.st_ino != INIT_PID_NS) {
+		log_err("capture", "this is not the host's PID namespace: in a container, run with hostPID (--pid=host)");
+		return -ENOTSUP;
+	}
+	if (!f->has[FEATURE_BTF]) {
+		log_err("capture", "the kernel has no type information (/sys/kernel/btf/vmlinux): one built with "
+				   "CONFIG_DEBUG_INFO_BTF is needed");
+		return -ENOENT;
+	}
+	if (!f->has[FEATURE_BPF]) {
+		int why = f->why[FEATURE_BPF];
+
+		log_err("capture", "BPF programs cannot be loaded (%s): run as root, or with CAP_BPF, CAP_PERFMON, "
+				   "CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE", strerror(why));
+		return why == EPERM || why == EACCES ? -EPERM : -ENOTSUP;
+	}
+	if (!f->has[FEATURE_RINGBUF]) {
+		log_err("capture", "the kernel has no BPF ring buffer: 5.8 or newer is needed");
+		return -ENOTSUP;
+	}
+	if (!f->has[FEATURE_TRACEFS])
+		log_warn("capture", "no tracefs (%s): all system calls of the host pass one hook, which costs more; "
+				    "mount -t tracefs tracefs /sys/kernel/tracing", strerror(f->why[FEATURE_TRACEFS]));
+	return 0;
+}
+
+struct source *source_bpf__open(const struct capture_options *o, struct record_sink sink)
+{
+	struct kernel_options kopts = {.ring_bytes = o->ring_bytes, .call_bytes = o->call_bytes};
+	struct source_bpf *s = calloc(1, sizeof(*s));
+	int err;
+
+	if (!s) {
+		log_err("capture", "no memory");
+		return NULL;
+	}
+	s->base.ops = &source_bpf_ops;
+	s->options = *o;
+	s->sink = sink;
+	s->epoll = s->timer = -1;
+	err = features_probe(o->force, &s->features);
+	if (!err)
+		err = explain(&s->features);
+	if (err)
+		goto fail;
+	s->kernel = kernel__open(&s->features, &kopts);
+	if (!s->kernel) {
+		err = -errno;
+		goto fail;
+	}
+	err = open_loop(s);
+	if (!err)
+		err = open_stages(s);
+	if (err) {
+		log_err("capture", "cannot start capturing: %s", strerror(-err));
+		goto fail;
+	}
+	return &s->base;
+fail:
+	bpf_close(&s->base);
+	errno = -err;
+	return NULL;
+}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-KONGTAP = ROOT / os.environ.get("O", "build") / "kongtap"
+KONGTAP = Path(os.environ.get("KONGTAP_BINARY", ROOT / "build" / "kongtap"))
 DATA = HERE / "kong-3.9.1"
 CUTS = int(os.environ.get("KONGTAP_TEST_CUTS", "200"))
 passed = failed = 0

@@ -174,6 +174,20 @@ static void tls_on_a_descriptor_is_told_from_clear(void **state)
 				    "2 5 9/aa/1/3 dir 0 pos 0 gap 0 cause 0 abc\n");
 }
 
+static void a_cut_inside_a_vectored_call(void **state)
+{
+	(void)state;
+	write_file("{\"t_ns\":3,\"pid\":9,\"call\":\"write\",\"fd\":3,\"ret\":4,\"off\":1,\"len\":2,\"data\":\"YWI=\"}\n"
+		   "{\"t_ns\":3,\"pid\":9,\"call\":\"write\",\"fd\":3,\"ret\":4,\"off\":3,\"len\":1,\"data\":\"eA==\"}\n"
+		   "{\"t_ns\":4,\"pid\":9,\"call\":\"write\",\"fd\":3,\"ret\":1,\"off\":0,\"len\":1,\"data\":\"eg==\"}\n");
+	assert_int_equal(replay(path), -ENODATA);
+	buf__append_char(&seen, '\0');
+	assert_string_equal(seen.p, "1 3 9/3/0/1 fd 3 origin 0 ? ?\n"
+				    "2 3 9/3/0/1 dir 1 pos 0 gap 0 cause 0 ab\n"
+				    "2 3 9/3/0/1 dir 1 pos 2 gap 0 cause 0 x\n"
+				    "2 4 9/3/0/1 dir 1 pos 3 gap 0 cause 0 z\n");
+}
+
 static void a_bad_line_ends_the_replay_by_name(void **state)
 {
 	static const char *const bad[] = {"{\"t_ns\":\n", "[]\n", "{\"t_ns\":1,\"pid\":1,\"call\":\"read\",\"fd\":3,\"ret\":3,"
@@ -232,6 +246,7 @@ int main(void)
 		cmocka_unit_test(what_is_recorded_is_replayed),
 		cmocka_unit_test(calls_become_records),
 		cmocka_unit_test(tls_on_a_descriptor_is_told_from_clear),
+		cmocka_unit_test(a_cut_inside_a_vectored_call),
 		cmocka_unit_test(a_bad_line_ends_the_replay_by_name),
 		cmocka_unit_test(a_file_that_is_not_there),
 		cmocka_unit_test(a_later_version_is_refused),

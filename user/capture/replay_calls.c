@@ -169,12 +169,16 @@ static int on_data(struct replay_calls *r, const struct call *c, bool tls, enum 
 		return 0;
 	if (!l->opened)
 		hand_open(r, l, c->t_ns);
+	if (c->off >= (uint64_t)c->ret)
+		return 0;
 	if (c->off == 0) {
 		l->base[dir] = l->next[dir];
 		l->next[dir] += (uint64_t)c->ret;
+	} else if (!l->next[dir]) {
+		/* A recording that was cut inside a vectored call: the direction begins with this segment. */
+		l->base[dir] = 0 - c->off;
+		l->next[dir] = (uint64_t)c->ret - c->off;
 	}
-	if (c->off >= (uint64_t)c->ret)
-		return 0;
 	if (data.n > (uint64_t)c->ret - c->off)
 		data.n = (size_t)((uint64_t)c->ret - c->off);
 	rec.data = (struct rec_data){.key = l->key, .dir = dir, .pos = l->base[dir] + c->off, .data = data};

@@ -112,9 +112,13 @@ static const struct exchange *upstream_of(const struct transaction *t)
 	return NULL;
 }
 
+/* Of a head with holes (h2, table older than the agent) the host may be what is missing; a request without one, which
+ * HTTP/1.0 may send, is another thing. */
 static bool names_a_call(const struct message *req)
 {
-	return req->head_done && req->method.n && req->target.n;
+	if (!req->head_done || !req->method.n || !req->target.n)
+		return false;
+	return !req->head_partial || req->authority.n || headers__get(&req->headers, SPAN_LIT("host")).n;
 }
 
 /* What an upstream leg must carry to stand in for a request that was not seen. */

@@ -1,0 +1,38 @@
+/* privs: what the agent may do, and giving up what it need not.
+ *
+ * Attaching and reading other processes goes on for as long as the agent runs: nodes and libraries come and go. So the
+ * thread that captures keeps five capabilities (CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH,
+ * CAP_CHECKPOINT_RESTORE), and CAP_SYS_ADMIN only where the kernel lets nobody else place uprobes. The threads that
+ * talk to the network keep none. A system call filter binds all of them; see seccomp.h.
+ */
+#ifndef KT_OPS_PRIVS_H
+#define KT_OPS_PRIVS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+struct privs_options {
+	bool keep_admin; /* uprobes that are attached later will need CAP_SYS_ADMIN */
+	bool no_filter;	 /* no system call filter: for a kernel or a library that it does not suit */
+};
+
+/* First thing in the process: no core dumps, nothing readable by its own user's other processes. */
+void privs_start(void);
+
+/* Calls fn(ctx) in a thread without any capability and returns what it returns. Threads that fn starts have none
+ * either: capabilities belong to threads, and a new thread has those of its maker. -EAGAIN when no thread can be had.
+ */
+int privs_without(int (*fn)(void *ctx), void *ctx);
+
+/* After everything is attached: gives up what is not needed from here on, in this thread; sets no_new_privs and the
+ * filter, in all threads. 0, or negative errno when capabilities could not be given up. A filter that the kernel
+ * refuses is logged and not an error: the agent must run on kernels without it. */
+int privs_drop(const struct privs_options *o);
+
+/* Would attaching by perf events need CAP_SYS_ADMIN on this kernel? Tries it. */
+bool privs_uprobes_want_admin(void);
+
+/* For `kongtap check`: which capabilities are needed, which are there. 0 all that is needed, 1 something lacks. */
+int privs_check(FILE *out);
+
+#endif

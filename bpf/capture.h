@@ -91,7 +91,7 @@ _Static_assert(sizeof(struct kt_close) == 56, "kt_close");
 _Static_assert(sizeof(struct kt_proc) == 40, "kt_proc");
 
 /* What user space writes into the map of watched processes. */
-#define KT_WATCH_FORKS 1  /* its children are watched too */
+#define KT_WATCH_FORKS 1   /* its children are watched too */
 #define KT_WATCH_TRAFFIC 2 /* its connections are captured */
 
 /* Where a call's bytes lie. */
@@ -151,10 +151,10 @@ enum kt_state {
 struct kt_conn {
 	__u64 gen;
 	__u64 obj;
-	__u64 pos[2];	/* bytes that the calls of each direction moved */
-	__u64 owed[2];	/* of these, bytes up to pos that were passed over and not reported yet */
-	__u64 skip[2];	/* positions up to which nothing needs copying */
-	__u64 file;	/* tls 0: struct file under the fd; another one there means another connection */
+	__u64 pos[2];  /* bytes that the calls of each direction moved */
+	__u64 owed[2]; /* of these, bytes up to pos that were passed over and not reported yet */
+	__u64 skip[2]; /* positions up to which nothing needs copying */
+	__u64 file;    /* tls 0: struct file under the fd; another one there means another connection */
 	__u32 pid;
 	__s32 fd;
 	__u32 skips_seen;

@@ -1,5 +1,5 @@
-/* dump: the records of the live capture as text, one a line. dump [-p PID | -g PREFIX-GLOB] [-f FORCE] [-r RING] [-x] [-q]
- * [SECONDS]; -x payloads in hexadecimal, -q counters at the end only.
+/* dump: the records of the live capture as text, one a line. dump [-p PID | -g PREFIX-GLOB] [-f FORCE] [-r RING] [-x]
+ * [-q] [SECONDS]; -x payloads in hexadecimal, -q counters at the end only.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -139,8 +139,9 @@ int main(int argc, char **argv)
 			break;
 	source__poll(s, 0);
 	source__close(s);
-	fprintf(stderr, "records %" PRIu64 " bytes %" PRIu64 " lost %" PRIu64 " control %" PRIu64 " faults %" PRIu64
-			" full %" PRIu64 " bad %" PRIu64 "\n",
+	fprintf(stderr,
+		"records %" PRIu64 " bytes %" PRIu64 " lost %" PRIu64 " control %" PRIu64 " faults %" PRIu64
+		" full %" PRIu64 " bad %" PRIu64 "\n",
 		records, bytes, stats_get(STAT_capture_lost_data), stats_get(STAT_capture_lost_control),
 		stats_get(STAT_capture_faults), stats_get(STAT_capture_map_full), stats_get(STAT_capture_bad_records));
 	return 0;

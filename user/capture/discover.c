@@ -302,8 +302,7 @@ static void see_unsettled(struct discover *d)
 	struct list *i, *tmp;
 	char title[4096], prefix[WORKER_TEXT_MAX];
 
-	list_for_each_safe(i, tmp, &d->workers)
-	{
+	list_for_each_safe (i, tmp, &d->workers) {
 		struct worker *w = worker_at(i);
 
 		if (!w->looks || w->p.seen)
@@ -328,8 +327,7 @@ static void drop_unseen_nodes(struct discover *d)
 {
 	struct list *i, *tmp;
 
-	list_for_each_safe(i, tmp, &d->nodes)
-	{
+	list_for_each_safe (i, tmp, &d->nodes) {
 		if (!node_at(i)->p.seen)
 			drop_node(d, node_at(i));
 	}
@@ -339,8 +337,7 @@ static void drop_unseen_workers(struct discover *d)
 {
 	struct list *i, *tmp;
 
-	list_for_each_safe(i, tmp, &d->workers)
-	{
+	list_for_each_safe (i, tmp, &d->workers) {
 		if (!worker_at(i)->p.seen)
 			drop_worker(d, worker_at(i));
 	}
@@ -418,12 +415,10 @@ void discover__free(struct discover *d)
 
 	if (!d)
 		return;
-	list_for_each_safe(i, tmp, &d->workers)
-	{
+	list_for_each_safe (i, tmp, &d->workers) {
 		free(worker_at(i));
 	}
-	list_for_each_safe(i, tmp, &d->nodes)
-	{
+	list_for_each_safe (i, tmp, &d->nodes) {
 		free(node_at(i));
 	}
 	free(d->candidates);

@@ -6,23 +6,23 @@
 #include <stddef.h>
 
 enum feature {
-	FEATURE_BTF,	    /* needed: types of the running kernel */
-	FEATURE_BPF,	    /* needed: programs may be loaded at all */
-	FEATURE_RINGBUF,    /* needed: 5.8 */
-	FEATURE_TRACEFS,    /* tracepoints by name; else all system calls through one hook */
-	FEATURE_PT_REGS,    /* arguments at the exit of a call (5.15); else as above */
-	FEATURE_LOOP,	    /* bpf_loop (5.17): vectored calls in one record */
-	FEATURE_GUARD,	    /* bpf_preempt_disable (6.10) */
-	FEATURE_UPROBES,    /* needed for TLS: uprobes at all */
-	FEATURE_MULTI,	    /* one link for many uprobes (6.6); else one each */
-	FEATURE_MAP_FILES,  /* /proc/PID/map_files: the very file that is mapped; else its path */
-	FEATURE_PLACEMENT,  /* not of the kernel: probes on instructions inside SSL_read and SSL_write */
+	FEATURE_BTF,	   /* needed: types of the running kernel */
+	FEATURE_BPF,	   /* needed: programs may be loaded at all */
+	FEATURE_RINGBUF,   /* needed: 5.8 */
+	FEATURE_TRACEFS,   /* tracepoints by name; else all system calls through one hook */
+	FEATURE_PT_REGS,   /* arguments at the exit of a call (5.15); else as above */
+	FEATURE_LOOP,	   /* bpf_loop (5.17): vectored calls in one record */
+	FEATURE_GUARD,	   /* bpf_preempt_disable (6.10) */
+	FEATURE_UPROBES,   /* needed for TLS: uprobes at all */
+	FEATURE_MULTI,	   /* one link for many uprobes (6.6); else one each */
+	FEATURE_MAP_FILES, /* /proc/PID/map_files: the very file that is mapped; else its path */
+	FEATURE_PLACEMENT, /* not of the kernel: probes on instructions inside SSL_read and SSL_write */
 	FEATURE_COUNT_,
 };
 
 struct features {
 	bool has[FEATURE_COUNT_];
-	int why[FEATURE_COUNT_]; /* errno of the attempt, 0 when it is there */
+	int why[FEATURE_COUNT_];     /* errno of the attempt, 0 when it is there */
 	bool forced[FEATURE_COUNT_]; /* told to do without it */
 };
 
@@ -30,7 +30,7 @@ struct features {
  * logged). */
 int features_probe(const char *force, struct features *ret);
 
-/* "multi", … */
+/* "loop", … */
 const char *feature_name(enum feature f);
 /* One line of English: what it is good for. */
 const char *feature_text(enum feature f);

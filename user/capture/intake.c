@@ -8,7 +8,8 @@
 #include "base/stats.h"
 #include "capture.h"
 
-/* Far more than one reading of the control ring can bring (256 KiB of at least 48 bytes each, with the ring's own 8). */
+/* Far more than one reading of the control ring can bring (256 KiB of at least 48 bytes each, with the ring's own 8).
+ */
 #define QUEUE_MAX 8192
 
 union control {
@@ -70,13 +71,14 @@ static void give_open(struct intake *in, const struct kt_open *o)
 	struct record rec = {
 		.kind = REC_OPEN,
 		.t_ns = o->head.t_ns,
-		.open = {
-			.key = {.gen = o->gen, .obj = o->obj, .pid = o->head.pid, .tls = o->tls},
-			.fd = o->fd,
-			.origin = o->origin <= CONN_CONNECTED ? (enum conn_origin)o->origin : CONN_UNKNOWN,
-			.local = endpoint_of(o->family, o->local_port, o->local),
-			.peer = endpoint_of(o->family, o->peer_port, o->peer),
-		},
+		.open =
+			{
+				.key = {.gen = o->gen, .obj = o->obj, .pid = o->head.pid, .tls = o->tls},
+				.fd = o->fd,
+				.origin = o->origin <= CONN_CONNECTED ? (enum conn_origin)o->origin : CONN_UNKNOWN,
+				.local = endpoint_of(o->family, o->local_port, o->local),
+				.peer = endpoint_of(o->family, o->peer_port, o->peer),
+			},
 	};
 
 	hand_on(in, &rec);
@@ -87,11 +89,12 @@ static void give_close(struct intake *in, const struct kt_close *c)
 	struct record rec = {
 		.kind = REC_CLOSE,
 		.t_ns = c->head.t_ns,
-		.close = {
-			.key = {.gen = c->gen, .obj = c->obj, .pid = c->head.pid, .tls = c->tls},
-			.in_pos = c->pos[KT_IN],
-			.out_pos = c->pos[KT_OUT],
-		},
+		.close =
+			{
+				.key = {.gen = c->gen, .obj = c->obj, .pid = c->head.pid, .tls = c->tls},
+				.in_pos = c->pos[KT_IN],
+				.out_pos = c->pos[KT_OUT],
+			},
 	};
 
 	hand_on(in, &rec);
@@ -100,7 +103,9 @@ static void give_close(struct intake *in, const struct kt_close *c)
 static void give_proc(struct intake *in, const struct kt_proc *p)
 {
 	struct proc_event e = {
-		.what = p->head.kind == KT_FORK ? PROC_FORK : p->head.kind == KT_EXEC ? PROC_EXEC : PROC_EXIT,
+		.what = p->head.kind == KT_FORK	  ? PROC_FORK
+			: p->head.kind == KT_EXEC ? PROC_EXEC
+						  : PROC_EXIT,
 		.t_ns = p->head.t_ns,
 		.pid = p->head.pid,
 		.other = p->other,
@@ -257,14 +262,15 @@ void intake__data(struct intake *in, const void *raw, size_t len)
 	rec = (struct record){
 		.kind = REC_DATA,
 		.t_ns = d->head.t_ns,
-		.data = {
-			.key = {.gen = d->gen, .obj = d->obj, .pid = d->head.pid, .tls = d->tls},
-			.dir = (enum direction)d->dir,
-			.pos = d->pos,
-			.data = span_of(d + 1, d->len),
-			.gap = d->gap,
-			.cause = (enum gap_cause)d->cause,
-		},
+		.data =
+			{
+				.key = {.gen = d->gen, .obj = d->obj, .pid = d->head.pid, .tls = d->tls},
+				.dir = (enum direction)d->dir,
+				.pos = d->pos,
+				.data = span_of(d + 1, d->len),
+				.gap = d->gap,
+				.cause = (enum gap_cause)d->cause,
+			},
 	};
 	hand_on(in, &rec);
 }

@@ -1,6 +1,6 @@
-/* intake: from the kernel's raw records to struct record, in an order that makes sense. There are two rings: the control
- * records (connections opened and closed, processes come and gone) have one of their own, so that a burst of data never
- * costs them. Merging the two again:
+/* intake: from the kernel's raw records to struct record, in an order that makes sense. There are two rings: the
+ * control records (connections opened and closed, processes come and gone) have one of their own, so that a burst of
+ * data never costs them. Merging the two again:
  *
  * - A record's time is taken before its room is reserved, and a worker makes its calls one after the other. So what was
  *   sent on the control ring up to the time of a data record comes before that data record.

@@ -80,7 +80,8 @@ static void choose_programs(struct kernel *k, const struct features *f)
 		if (is_tls(p)) {
 			bpf_program__set_autoload(p, f->has[FEATURE_UPROBES]);
 			if (k->multi)
-				bpf_program__set_expected_attach_type(p, (enum bpf_attach_type)UPROBE_MULTI_ATTACH_TYPE);
+				bpf_program__set_expected_attach_type(
+					p, (enum bpf_attach_type)UPROBE_MULTI_ATTACH_TYPE);
 		} else if (is_syscall(p)) {
 			bpf_program__set_autoload(p, one_each);
 		}
@@ -106,8 +107,9 @@ static void explain_load(int err)
 	switch (-err) {
 	case EPERM:
 	case EACCES:
-		log_err("capture", "the kernel refuses to load the BPF programs (%s): run as root or with CAP_BPF and "
-				   "CAP_PERFMON, and see whether lockdown or seccomp is in the way; -v shows details",
+		log_err("capture",
+			"the kernel refuses to load the BPF programs (%s): run as root or with CAP_BPF and "
+			"CAP_PERFMON, and see whether lockdown or seccomp is in the way; -v shows details",
 			strerror(-err));
 		break;
 	case ENOMEM:
@@ -147,7 +149,8 @@ static int attach_all(struct kernel *k)
 			continue;
 		if (is_syscall(p))
 			err = attach(k, p,
-				bpf_program__attach_tracepoint(p, "syscalls", strrchr(bpf_program__section_name(p), '/') + 1));
+				bpf_program__attach_tracepoint(
+					p, "syscalls", strrchr(bpf_program__section_name(p), '/') + 1));
 		else
 			err = attach(k, p, bpf_program__attach(p));
 		if (err)

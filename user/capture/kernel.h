@@ -1,5 +1,5 @@
-/* kernel: the programs of bpf/ in the running kernel, and their maps. Everything that others say to the kernel side goes
- * through here.
+/* kernel: the programs of bpf/ in the running kernel, and their maps. Everything that others say to the kernel side
+ * goes through here.
  */
 #ifndef KT_CAPTURE_KERNEL_H
 #define KT_CAPTURE_KERNEL_H

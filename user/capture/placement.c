@@ -26,7 +26,7 @@ enum op {
 
 struct form {
 	enum op op;
-	uint8_t n; /* bytes before the immediate */
+	uint8_t n;   /* bytes before the immediate */
 	uint8_t imm; /* its size: 0, 1, 4 */
 	uint8_t bytes[9];
 };

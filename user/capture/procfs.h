@@ -26,7 +26,8 @@ struct proc_stat {
 int proc_stat(uint32_t pid, struct proc_stat *ret);
 /* The command line with spaces for NULs. Length or negative errno. */
 ssize_t proc_title(uint32_t pid, char *ret, size_t size);
-/* Opens a regular file of the process's own tree (mount namespace and root), read-only. Descriptor or negative errno. */
+/* Opens a regular file of the process's own tree (mount namespace and root), read-only. Descriptor or negative errno.
+ */
 int proc_open_file(uint32_t pid, const char *path);
 /* Such a file as a whole, at most max bytes. Caller frees. NULL and errno. */
 char *proc_file(uint32_t pid, const char *path, size_t max, size_t *ret_len);

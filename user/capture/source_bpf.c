@@ -179,8 +179,8 @@ static void say_searching(struct source_bpf *s)
 	if (s->options.npids)
 		log_info("capture", "none of the processes named by --pid runs: waiting for them");
 	else if (s->options.nprefixes)
-		log_info("capture", "no nginx with a prefix (-p) like %s%s runs: waiting for one", s->options.prefixes[0],
-			s->options.nprefixes > 1 ? " or the others" : "");
+		log_info("capture", "no nginx with a prefix (-p) like %s%s runs: waiting for one",
+			s->options.prefixes[0], s->options.nprefixes > 1 ? " or the others" : "");
 	else
 		log_info("capture", "no Kong found: waiting for an nginx master with -p PREFIX and "
 				    "PREFIX/nginx-kong.conf (another nginx: name it by --prefix or --pid)");
@@ -352,7 +352,8 @@ static int explain(const struct features *f)
 	struct stat st;
 
 	if (stat("/proc/self/ns/pid", &st) == 0 && st.st_ino != INIT_PID_NS) {
-		log_err("capture", "this is not the host's PID namespace: in a container, run with hostPID (--pid=host)");
+		log_err("capture",
+			"this is not the host's PID namespace: in a container, run with hostPID (--pid=host)");
 		return -ENOTSUP;
 	}
 	if (!f->has[FEATURE_BTF]) {
@@ -363,8 +364,10 @@ static int explain(const struct features *f)
 	if (!f->has[FEATURE_BPF]) {
 		int why = f->why[FEATURE_BPF];
 
-		log_err("capture", "BPF programs cannot be loaded (%s): run as root, or with CAP_BPF, CAP_PERFMON, "
-				   "CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE", strerror(why));
+		log_err("capture",
+			"BPF programs cannot be loaded (%s): run as root, or with CAP_BPF, CAP_PERFMON, "
+			"CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE",
+			strerror(why));
 		return why == EPERM || why == EACCES ? -EPERM : -ENOTSUP;
 	}
 	if (!f->has[FEATURE_RINGBUF]) {
@@ -372,8 +375,10 @@ static int explain(const struct features *f)
 		return -ENOTSUP;
 	}
 	if (!f->has[FEATURE_TRACEFS])
-		log_warn("capture", "no tracefs (%s): all system calls of the host pass one hook, which costs more; "
-				    "mount -t tracefs tracefs /sys/kernel/tracing", strerror(f->why[FEATURE_TRACEFS]));
+		log_warn("capture",
+			"no tracefs (%s): all system calls of the host pass one hook, which costs more; "
+			"mount -t tracefs tracefs /sys/kernel/tracing",
+			strerror(f->why[FEATURE_TRACEFS]));
 	return 0;
 }
 

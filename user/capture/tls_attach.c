@@ -64,7 +64,8 @@ static void add(struct tls_plan *p, enum tls_prog prog, uint64_t offset, bool at
 		p->sites[p->n++] = (struct tls_site){.prog = prog, .offset = offset, .at_return = at_return};
 }
 
-/* SSL_read or SSL_write: on the instructions inside, or at entry and return. -ENOENT: the library has no such function. */
+/* SSL_read or SSL_write: on the instructions inside, or at entry and return. -ENOENT: the library has no such function.
+ */
 static int plan_call(const struct features *f, const struct elfsym *e, const char *name, enum tls_prog plain,
 	enum tls_prog counted, struct tls_plan *p, bool *placed)
 {
@@ -147,7 +148,9 @@ static void plan_sites(const struct features *f, uint32_t pid, const struct elfs
 		close(fd);
 	p->one_process = tlslib_is_shared(&p->lib);
 	snprintf(p->text, sizeof(p->text), "%s%s, probed at %s%s", p->lib.path,
-		p->lib.is_program ? " (linked in)" : p->lib.deleted ? " (file replaced since)" : "",
+		p->lib.is_program ? " (linked in)"
+		: p->lib.deleted  ? " (file replaced since)"
+				  : "",
 		p->placed ? "cheap instructions" : "entry and return", p->one_process ? ", in the workers alone" : "");
 }
 

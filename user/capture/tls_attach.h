@@ -14,9 +14,9 @@
 struct tls_plan {
 	struct tlslib lib;
 	struct tls_site sites[TLS_SITES_MAX];
-	size_t n;	     /* 0: nothing, `text` says why */
-	bool placed;	     /* both SSL_read and SSL_write on instructions inside them */
-	bool one_process;    /* the library is everybody's: probes in this process alone */
+	size_t n;		 /* 0: nothing, `text` says why */
+	bool placed;		 /* both SSL_read and SSL_write on instructions inside them */
+	bool one_process;	 /* the library is everybody's: probes in this process alone */
 	char text[TLS_TEXT_MAX]; /* for people: library and way, or what is missing */
 };
 

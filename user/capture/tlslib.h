@@ -9,9 +9,9 @@
 #define TLSLIB_PATH_MAX 256
 
 struct tlslib {
-	uint64_t dev, inode;	     /* as the process's map names them */
-	char path[TLSLIB_PATH_MAX];  /* as the process sees it; " (deleted)" cut off */
-	char open_path[64];	     /* under /proc/PID/map_files: the very file that is mapped */
+	uint64_t dev, inode;	    /* as the process's map names them */
+	char path[TLSLIB_PATH_MAX]; /* as the process sees it; " (deleted)" cut off */
+	char open_path[64];	    /* under /proc/PID/map_files: the very file that is mapped */
 	bool deleted;
 	bool is_program; /* the program itself: the library is linked into it, or absent */
 };

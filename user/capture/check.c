@@ -1,0 +1,145 @@
+/* check: what the host allows and what would be captured, for people to read. Nothing is captured. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "capture/discover.h"
+#include "capture/source.h"
+#include "capture/tls_attach.h"
+
+struct check {
+	FILE *out;
+	struct features features;
+	size_t workers, unprobed;
+};
+
+static const char *reason(int err)
+{
+	switch (err) {
+	case ENOTSUP:
+		return "this kernel has it not";
+	case ECANCELED:
+		return "told to do without";
+	case EPERM:
+	case EACCES:
+		return "no permission";
+	default:
+		return strerror(err);
+	}
+}
+
+/* False: one that is needed is missing. */
+static bool print_features(struct check *c)
+{
+	const struct features *f = &c->features;
+	bool good = true;
+
+	fputs("kernel:\n", c->out);
+	for (int i = 0; i < FEATURE_COUNT_; i++) {
+		enum feature which = (enum feature)i;
+		bool needed = feature_needed(which);
+
+		good &= f->has[i] || !needed;
+		fprintf(c->out, "  %-9s %-14s %s%s%s\n",
+			f->has[i] ? "ok"
+			: needed  ? "NOT OK"
+				  : "without",
+			feature_name(which), feature_text(which), f->has[i] ? "" : ": ",
+			f->has[i] ? "" : reason(f->why[i]));
+	}
+	return good;
+}
+
+/* The programs as they would be used: loaded and attached for a moment, with the gate shut. */
+static bool try_programs(struct check *c, const struct capture_options *o)
+{
+	struct kernel_options options = {.ring_bytes = o->ring_bytes, .call_bytes = o->call_bytes};
+	struct kernel *k = kernel__open(&c->features, &options);
+
+	if (!k) {
+		fprintf(c->out, "  NOT OK    programs       do not load or attach: %s\n", reason(errno));
+		return false;
+	}
+	fprintf(c->out, "  ok        programs       load and attach\n");
+	kernel__close(k);
+	return true;
+}
+
+static void print_ports(struct check *c, const struct rec_worker *w)
+{
+	static const char *const roles[] = {"proxy", "admin", "status", "manager", "cluster", "stream", "other"};
+
+	for (uint32_t i = 0; i < w->nports; i++)
+		fprintf(c->out, "%s %u %s%s", i ? "," : "", w->ports[i].port,
+			w->ports[i].role <= PORT_OTHER ? roles[w->ports[i].role] : "?", w->ports[i].ssl ? " ssl" : "");
+	fputs(w->nports ? "\n" : " none known\n", c->out);
+}
+
+static void on_node(void *ctx, uint32_t pid, const char *prefix)
+{
+	struct check *c = ctx;
+
+	fprintf(c->out, "gateway: master %u, prefix %s\n", pid, prefix[0] ? prefix : "not named");
+}
+
+static void on_worker(void *ctx, const struct rec_worker *w, bool fresh)
+{
+	struct check *c = ctx;
+	struct tls_plan plan;
+	int err = tls_plan(&c->features, w->pid, &plan, NULL);
+
+	(void)fresh;
+	c->workers++;
+	fprintf(c->out, "  worker %u of %u:", w->pid, w->node_pid);
+	print_ports(c, w);
+	if (w->container[0])
+		fprintf(c->out, "    container %s%s%s\n", w->container, w->pod[0] ? ", pod " : "", w->pod);
+	if (!err && plan.n) {
+		fprintf(c->out, "    ok      TLS: %s\n", plan.text);
+		return;
+	}
+	c->unprobed++;
+	fprintf(c->out, "    without TLS: %s\n", err ? strerror(-err) : plan.text);
+}
+
+static void on_gone(void *ctx, uint32_t pid)
+{
+	(void)ctx;
+	(void)pid;
+}
+
+static bool print_workers(struct check *c, const struct capture_options *o)
+{
+	struct discover_sink sink = {
+		.node = on_node, .node_gone = on_gone, .worker = on_worker, .worker_gone = on_gone, .ctx = c};
+	struct discover *d = discover__new(o, &sink);
+	int err = d ? discover__scan(d) : -ENOMEM;
+
+	discover__free(d);
+	if (err)
+		fprintf(c->out, "gateway: NOT OK: cannot look for one: %s\n", strerror(-err));
+	else if (!c->workers)
+		fprintf(c->out, "gateway: none found (looking for %s)\n",
+			o->npids       ? "the processes named by --pid"
+			: o->nprefixes ? "an nginx master with a prefix as named by --prefix"
+				       : "an nginx master with -p PREFIX and PREFIX/nginx-kong.conf");
+	else if (c->unprobed)
+		fprintf(c->out, "gateway: TLS traffic of %zu worker%s would not be seen\n", c->unprobed,
+			c->unprobed == 1 ? "" : "s");
+	return !err && c->workers;
+}
+
+int capture_check(const struct capture_options *o, void *out_file)
+{
+	struct check c = {.out = out_file};
+	bool good;
+
+	if (features_probe(o->force, &c.features))
+		return 1;
+	good = print_features(&c);
+	good = good && try_programs(&c, o);
+	good &= print_workers(&c, o);
+	fflush(c.out);
+	return good ? 0 : 1;
+}

@@ -13,8 +13,8 @@ declare -A may=(
 	[wire]="base capture/record.h wire"
 	[join]="base capture/record.h wire join"
 	[moesif]="base capture/record.h wire join moesif"
-	[ship]="base capture/record.h moesif/event.h ship"
-	[ops]="base capture/record.h moesif/event.h ops"
+	[ship]="base capture/record.h moesif/event.h moesif/json_out.h moesif/utf8.h ship"
+	[ops]="base capture/record.h moesif/event.h moesif/json_out.h ops"
 )
 for stage in "${!may[@]}"; do
 	for file in user/"$stage"/*.[ch]; do

@@ -386,12 +386,24 @@ static int open_source(struct agent *a)
 	return a->source ? 0 : -errno;
 }
 
+static void tell_footer(void *ctx, struct footer_facts *ret)
+{
+	struct agent *a = ctx;
+
+	ret->workers = source__workers(a->source);
+	ret->ships = a->shipper != NULL;
+	if (a->shipper)
+		shipper__status(a->shipper, &ret->ship);
+}
+
 static int open_output(struct agent *a)
 {
 	struct output_options o = {
 		.kind = a->config->output,
 		.path = a->config->output_file,
 		.live = a->config->command == CONFIG_RUN,
+		.filter = a->config->print_filter,
+		.footer = {.fn = tell_footer, .ctx = a},
 	};
 
 	a->output = output__open(&o);

@@ -7,6 +7,7 @@
 
 #include "config_args.h"
 #include "config_option.h"
+#include "ship/filter.h"
 #include "version.h"
 
 #define APPLICATION_ID_MAX 8192
@@ -89,6 +90,7 @@ void config__free(struct config *c)
 	free(c->replay_file);
 	free(c->output_file);
 	free(c->record_file);
+	free(c->print_filter);
 	free(c->metrics_listen);
 	free(c->application_id_file);
 	argv_free(c->argc, c->argv);
@@ -201,10 +203,24 @@ static void settle_bodies(struct config *c)
 	c->capture.capture_bodies = c->wire.request_body || c->wire.response_body;
 }
 
+static void check_filter(const struct config *c, struct report *r)
+{
+	char error[FILTER_ERROR_LEN] = "out of memory";
+
+	if (c->print_filter) {
+		struct filter *f = filter__new(c->print_filter, error);
+
+		if (!f)
+			report__error(r, "filter: %s", error);
+		filter__free(f);
+	}
+}
+
 static int finish(struct config *c, struct report *r)
 {
 	read_application_id(c, r);
 	check_collector(c, r);
+	check_filter(c, r);
 	settle_output(c);
 	settle_bodies(c);
 	if (r->errors)

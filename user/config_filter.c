@@ -1,32 +1,6 @@
 /* Which calls become events: lists of globs and ports. */
+#include "base/glob.h"
 #include "config.h"
-
-/* * any run, ? any one character. Linear: only the last star is ever taken back. */
-static bool glob_match(struct span glob, struct span text, bool fold)
-{
-	size_t g = 0, t = 0, star = SIZE_MAX, star_t = 0;
-
-	while (t < text.n) {
-		unsigned char c = (unsigned char)text.p[t];
-		unsigned char p = g < glob.n ? (unsigned char)glob.p[g] : 0;
-
-		if (g < glob.n && p == '*') {
-			star = g++;
-			star_t = t;
-		} else if (g < glob.n && (p == '?' || p == c || (fold && ascii_lower(p) == ascii_lower(c)))) {
-			g++;
-			t++;
-		} else if (star != SIZE_MAX) {
-			g = star + 1;
-			t = ++star_t;
-		} else {
-			return false;
-		}
-	}
-	while (g < glob.n && glob.p[g] == '*')
-		g++;
-	return g == glob.n;
-}
 
 static bool any_glob(const struct strlist *l, struct span text, bool fold)
 {

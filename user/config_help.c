@@ -69,7 +69,7 @@ static void flag_lines(const char *const *names, FILE *out)
 static void help_run(FILE *out)
 {
 	static const char *const names[] = {"config", "kong_config", "application_id_file", "output", "output_file",
-		"for", "record", "pid", "prefix", "spool_dir", "log_level", NULL};
+		"filter", "for", "record", "pid", "prefix", "spool_dir", "log_level", NULL};
 
 	fputs("kongtap run [flags]: watch the Kong nodes of this host until SIGTERM or SIGINT\n\n", out);
 	flag_lines(names, out);
@@ -92,7 +92,7 @@ static void help_check(FILE *out)
 
 static void help_replay(FILE *out)
 {
-	static const char *const names[] = {"config", "kong_config", "output", "output_file", NULL};
+	static const char *const names[] = {"config", "kong_config", "output", "output_file", "filter", NULL};
 
 	fputs("kongtap replay RECORDING [flags]: send a recording (of run --record; gzip or plain; - for standard\n"
 	      "input) through the same pipeline and print the events that run would have sent. Nothing is shipped,\n"

@@ -180,6 +180,9 @@ const struct option option_table[] = {
 		 "jsonl elsewhere"},
 	{"output_file", OPT_STRING, AT(output_file), .meta = "FILE", .group = G_OUTPUT,
 	 .help = "print there and not on standard output"},
+	{"filter", OPT_STRING, AT(print_filter), .meta = "EXPRESSION", .group = G_OUTPUT,
+	 .help = "print only such calls: '5xx,404', '>=400', 'POST', '/api/*', 'user=al*', '!2xx'; all of several words "
+		 "must hold; what is shipped does not change"},
 	{"record", OPT_STRING, .flags = OPTION_CLI, AT(record_file), .meta = "FILE", .group = G_OUTPUT,
 	 .help = "also write what is captured, raw and unmasked, for replay (mode 0600)"},
 	{"for", OPT_U32, UNIT_SECONDS, OPTION_CLI, AT(run_seconds), RANGE(0, 4000000), .group = G_OUTPUT,
@@ -223,6 +226,8 @@ const struct option option_table[] = {
 	{"debug", OPT_BOOL, .flags = P, AT(debug), .group = G_LOG, .help = "the same as log_level debug"},
 	{"metrics_listen", OPT_STRING, AT(metrics_listen), .meta = "ADDRESS:PORT", .group = G_LOG,
 	 .help = "where metrics and status are served; none: nowhere"},
+	{"status_page_calls", OPT_U32, AT(status_page_calls), RANGE(0, 100), .group = G_LOG,
+	 .help = "last calls that the status page shows, masked as in events; they are customer data: 0, none"},
 
 	{"timeout", OPT_U32, UNIT_MS, P | OPTION_UNUSED, RANGE(0, UINT32_MAX), .unused_default = "1000",
 	 .group = G_UNUSED, .help = "deprecated in the plugin, which does not use it either"},

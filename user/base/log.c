@@ -1,9 +1,12 @@
 #include "base/log.h"
 
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -11,7 +14,7 @@
 /* Settings made once at start (and by tests); read by both threads. */
 static struct {
 	enum log_level level;
-	bool json;
+	bool json, over_footer;
 	log_sink_fn fn;
 	void *ctx;
 } conf = {.level = LOG_LVL_INFO};
@@ -24,6 +27,11 @@ void log_set_level(enum log_level level)
 void log_set_json(bool on)
 {
 	conf.json = on;
+}
+
+void log_set_over_footer(bool on)
+{
+	conf.over_footer = on;
 }
 
 void log_set_sink(log_sink_fn fn, void *ctx)
@@ -52,37 +60,77 @@ static const char *level_name(enum log_level level)
 	return "info";
 }
 
+/* Length of the UTF-8 character at p, 0 when there is none. p ends with a NUL. Overlong forms and surrogates are not
+ * told from good ones, except where they would hide a control character. */
+static size_t character(const unsigned char *p)
+{
+	size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe1 && p[0] < 0xf0 ? 3 : 0;
+
+	if (p[0] >= 0xf1 && p[0] < 0xf4)
+		n = 4;
+	for (size_t i = 1; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	if (p[0] == 0xed && p[1] >= 0xa0)
+		return 0;
+	return n;
+}
+
 /* A line must stay a line and a terminal a terminal, whatever name from another container stands in it. */
 static void copy_printable(char *out, size_t size, const char *in, bool json)
 {
-	size_t n = 0;
+	const unsigned char *p = (const unsigned char *)in;
+	size_t at = 0, n;
 
-	for (; *in && n + 3 < size; in++) {
-		unsigned char c = (unsigned char)*in;
-
-		if (json && (c == '"' || c == '\\'))
-			out[n++] = '\\';
-		out[n++] = (c < 0x20 || c == 0x7f) ? '?' : (char)c;
+	for (; *p && at + 6 < size; p += n ? n : 1) {
+		n = character(p);
+		if (n <= 1 || (p[0] == 0xc2 && p[1] < 0xa0)) {
+			if (json && (*p == '"' || *p == '\\'))
+				out[at++] = '\\';
+			out[at++] = n != 1 || *p < 0x20 || *p == 0x7f ? '?' : (char)*p;
+			continue;
+		}
+		memcpy(out + at, p, n);
+		at += n;
 	}
-	out[n] = '\0';
+	out[at] = '\0';
+}
+
+/* systemd names the file that it gave as stderr, since the variable is inherited by processes whose stderr is another.
+ */
+static bool stderr_is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	char own[64];
+	struct stat st;
+
+	if (!stream || fstat(STDERR_FILENO, &st))
+		return false;
+	snprintf(own, sizeof(own), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	return !strcmp(own, stream);
 }
 
 static void write_stderr(enum log_level level, const char *module, const char *text)
 {
-	char safe[1200], line[1400], when[CLOCK_ISO_LEN + 1];
+	char safe[1200], line[1500], when[CLOCK_ISO_LEN + 1], start[16] = "";
 	int n;
 
 	copy_printable(safe, sizeof(safe), text, conf.json);
+	if (conf.over_footer)
+		snprintf(start, sizeof(start), "\r\x1b[K");
+	else if (stderr_is_journal())
+		snprintf(start, sizeof(start), "<%d>", (int)level);
 	if (conf.json) {
 		clock_iso(clock_wall_ns(), when);
-		n = snprintf(line, sizeof(line), "{\"time\":\"%s\",\"level\":\"%s\",\"module\":\"%s\",\"text\":\"%s\"}\n", when,
+		n = snprintf(line, sizeof(line),
+			"%s{\"time\":\"%s\",\"level\":\"%s\",\"module\":\"%s\",\"text\":\"%s\"}\n", start, when,
 			level_name(level), module, safe);
-	} else if (getenv("JOURNAL_STREAM")) {
-		n = snprintf(line, sizeof(line), "<%d>%s: %s\n", (int)level, module, safe);
+	} else if (start[0] == '<') {
+		n = snprintf(line, sizeof(line), "%s%s: %s\n", start, module, safe);
 	} else if (level == LOG_LVL_INFO) {
-		n = snprintf(line, sizeof(line), "kongtap: %s\n", safe);
+		n = snprintf(line, sizeof(line), "%skongtap: %s\n", start, safe);
 	} else {
-		n = snprintf(line, sizeof(line), "kongtap: %s: %s\n", level_name(level), safe);
+		n = snprintf(line, sizeof(line), "%skongtap: %s: %s\n", start, level_name(level), safe);
 	}
 	if (n < 0)
 		return;
@@ -93,20 +141,60 @@ static void write_stderr(enum log_level level, const char *module, const char *t
 		return;
 }
 
-void log_write(enum log_level level, const char *module, const char *fmt, ...)
+static void put_line(enum log_level level, const char *module, const char *text)
 {
-	char text[1024];
-	va_list ap;
-
-	if (!log_enabled(level))
-		return;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
 	if (conf.fn)
 		conf.fn(conf.ctx, level, module, text);
 	else
 		write_stderr(level, module, text);
+}
+
+/* A place in the code is known by its format string. Two places that share a slot share the allowance: a flood of one
+ * may cost the other a line, never the other way round. */
+static struct site {
+	uint64_t since_ns;
+	unsigned lines;
+	unsigned long held;
+} sites[64];
+static pthread_mutex_t sites_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* May this line be written? *held: how many were not, since the last one that was. */
+static bool allowed(const char *fmt, unsigned long *held)
+{
+	struct site *s = &sites[((uintptr_t)fmt >> 3) % (sizeof(sites) / sizeof(sites[0]))];
+	uint64_t now = clock_mono_ns();
+	bool yes;
+
+	pthread_mutex_lock(&sites_lock);
+	if (!s->since_ns || now - s->since_ns >= LOG_WINDOW_S * 1000000000ull) {
+		*held = s->held;
+		*s = (struct site){.since_ns = now};
+	}
+	yes = s->lines < LOG_BURST;
+	if (yes)
+		s->lines++;
+	else
+		s->held++;
+	pthread_mutex_unlock(&sites_lock);
+	return yes;
+}
+
+void log_write(enum log_level level, const char *module, const char *fmt, ...)
+{
+	char text[1024];
+	unsigned long held = 0;
+	va_list ap;
+
+	if (!log_enabled(level) || (level < LOG_LVL_DEBUG && !allowed(fmt, &held)))
+		return;
+	if (held) {
+		snprintf(text, sizeof(text), "%lu lines like the next one were left out", held);
+		put_line(level, module, text);
+	}
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	put_line(level, module, text);
 }
 
 bool log_rate(unsigned long *count)

@@ -1,89 +1,192 @@
 #include "ship/output.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/buf.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/stats.h"
+#include "ship/drain.h"
+#include "ship/filter.h"
+#include "ship/har.h"
 #include "ship/pretty.h"
 
 #define PENDING_DEFAULT (8u << 20)
-#define FLUSH_AT 65536 /* so much is gathered before a write is tried in between */
+#define FLUSH_AT 65536	       /* so much is gathered before a write is tried in between */
+#define WIDTH_NS 1000000000ull /* between two looks at the size of the terminal */
+#define PIPE_WIDTH 120
 
 struct output {
 	enum output_kind kind;
-	int fd;
-	bool regular, colour, header_done;
-	int wait_ms; /* for a reader that does not take anything: 0 live, -1 (as long as it takes) in a replay */
-	unsigned width;
-	struct buf pending;
-	unsigned long failures;
-	char *path;
+	struct drain drain;
+	struct filter *filter;
+	bool terminal, colour;
+	bool on_screen; /* a live one on a terminal: with a footer, sampling */
+	struct live live;
+	unsigned width, header_width; /* columns; of the header line that was printed last, 0: none */
+	uint64_t width_at;
+	bool empty; /* har: no entry yet */
 };
 
-static unsigned terminal_width(int fd)
+/* A terminal that does not tell, or is unusably narrow, gets what most have. COLUMNS tells where there is none. */
+static unsigned width_of(const struct output *o)
 {
+	const char *columns = getenv("COLUMNS");
 	struct winsize w;
+	long v = 0;
 
-	return !ioctl(fd, TIOCGWINSZ, &w) && w.ws_col >= 60 ? w.ws_col : 120;
+	if (o->terminal && !ioctl(o->drain.fd, TIOCGWINSZ, &w) && w.ws_col)
+		v = w.ws_col;
+	else if (columns)
+		v = strtol(columns, NULL, 10);
+	if (v <= 0 || v > 10000)
+		v = o->terminal ? 80 : PIPE_WIDTH;
+	return v < PRETTY_MIN_WIDTH ? PRETTY_MIN_WIDTH : (unsigned)v;
+}
+
+/* NO_COLOR counts when it is there and not empty (no-color.org). */
+static bool wants_colour(void)
+{
+	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	return !(no && *no) && !(term && !strcmp(term, "dumb"));
+}
+
+/* The character before the end of a document that is whole; 0: it is not. */
+static char before_tail(int fd, off_t size)
+{
+	char end[sizeof(HAR_TAIL)]; /* one more than the tail: that character */
+	off_t n = sizeof(end);
+
+	if (size < n || pread(fd, end, sizeof(end), size - n) != n || memcmp(end + 1, HAR_TAIL, sizeof(end) - 1) != 0)
+		return 0;
+	return end[0];
+}
+
+/* A document that an earlier run left is continued; its end is what this one would have written. */
+static int start_document(struct output *o, bool own_file)
+{
+	off_t at = lseek(o->drain.fd, 0, SEEK_CUR);
+	struct stat st;
+	char before;
+
+	o->empty = true;
+	if (own_file && o->drain.regular && !fstat(o->drain.fd, &st) && st.st_size) {
+		before = before_tail(o->drain.fd, st.st_size);
+		if (!before) {
+			log_err("output", "%s holds something that is no HAR document of kongtap", o->drain.path);
+			return -EEXIST;
+		}
+		o->empty = before == '[';
+		drain__set_tail(&o->drain, SPAN_LIT(HAR_TAIL), (uint64_t)st.st_size - (sizeof(HAR_TAIL) - 1));
+		return 0;
+	}
+	drain__set_tail(&o->drain, SPAN_LIT(HAR_TAIL), at > 0 ? (uint64_t)at : 0);
+	return buf__append_str(&o->drain.pending, HAR_HEAD);
+}
+
+static int make_filter(struct output *o, const char *text)
+{
+	char error[FILTER_ERROR_LEN] = "";
+
+	if (!text)
+		return 0;
+	o->filter = filter__new(text, error);
+	if (o->filter)
+		return 0;
+	if (errno == EINVAL)
+		log_err("output", "filter: %s", error);
+	return -errno;
+}
+
+static void look_at_terminal(struct output *o, const struct output_options *opt)
+{
+	o->terminal = isatty(o->drain.fd);
+	o->colour = o->terminal && wants_colour();
+	o->on_screen = o->terminal && opt->live && o->kind == OUTPUT_PRETTY;
+	o->width = width_of(o);
+	o->width_at = clock_mono_ns();
+	live__init(&o->live, opt->footer, o->width_at);
+	if (o->on_screen && isatty(STDERR_FILENO))
+		log_set_over_footer(true);
 }
 
 struct output *output__open(const struct output_options *opt)
 {
 	struct output *o = calloc(1, sizeof(*o));
-	struct stat st;
+	size_t max = opt->pending_bytes ? opt->pending_bytes : PENDING_DEFAULT;
 	int err;
 
 	if (!o)
 		return NULL;
 	o->kind = opt->kind;
-	o->wait_ms = opt->live ? 0 : -1;
-	o->fd = STDOUT_FILENO;
-	buf__init(&o->pending, opt->pending_bytes ? opt->pending_bytes : PENDING_DEFAULT);
-	o->path = strdup(opt->path ? opt->path : "standard output");
-	if (!o->path)
-		goto err_out;
-	if (opt->path) {
-		o->fd = open(opt->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-		if (o->fd < 0)
-			goto err_out;
+	o->drain.fd = -1;
+	err = make_filter(o, opt->filter);
+	if (!err)
+		err = drain__open(&o->drain, opt->path, o->kind == OUTPUT_HAR, opt->live, max);
+	if (!err) {
+		look_at_terminal(o, opt);
+		if (o->kind == OUTPUT_HAR)
+			err = start_document(o, opt->path != NULL);
 	}
-	o->regular = !fstat(o->fd, &st) && S_ISREG(st.st_mode);
-	o->colour = isatty(o->fd) && !getenv("NO_COLOR");
-	o->width = terminal_width(o->fd);
-	return o;
-err_out:
-	err = errno;
+	if (!err)
+		return o;
+	o->drain.tail.n = 0;
+	buf__clear(&o->drain.pending);
 	output__close(o);
-	errno = err;
+	errno = -err;
 	return NULL;
+}
+
+static int render_pretty(struct output *o, const struct event *e)
+{
+	struct buf *out = &o->drain.pending;
+	int err = live__clear(&o->live, out);
+
+	if (!err && o->header_width != o->width) {
+		err = pretty_header(out, o->width);
+		if (!err)
+			o->header_width = o->width;
+	}
+	return err ? err : pretty_line(out, e, o->colour, o->width);
+}
+
+static int render_har(struct output *o, const struct event *e)
+{
+	int err = o->empty ? 0 : buf__append_str(&o->drain.pending, HAR_BETWEEN);
+
+	if (!err)
+		err = har_entry(&o->drain.pending, e);
+	if (!err)
+		o->empty = false;
+	return err;
+}
+
+static int render_json(struct output *o, const struct event *e)
+{
+	int err = buf__append_span(&o->drain.pending, e->json);
+
+	return err ? err : buf__append_char(&o->drain.pending, '\n');
 }
 
 static int render(struct output *o, const struct event *e)
 {
-	size_t at = o->pending.n;
-	int err = 0;
+	struct buf *out = &o->drain.pending;
+	bool footer_on = o->live.footer_on;
+	unsigned header_width = o->header_width;
+	size_t mark = out->n;
+	int err = o->kind == OUTPUT_PRETTY ? render_pretty(o, e)
+		  : o->kind == OUTPUT_HAR  ? render_har(o, e)
+					   : render_json(o, e);
 
-	if (o->kind == OUTPUT_PRETTY) {
-		if (!o->header_done)
-			err = pretty_header(&o->pending, o->width);
-		o->header_done = true;
-		if (!err)
-			err = pretty_line(&o->pending, e, o->colour, o->width);
-	} else {
-		err = buf__append_span(&o->pending, e->json);
-		if (!err)
-			err = buf__append_char(&o->pending, '\n');
+	if (err) {
+		out->n = mark;
+		o->live.footer_on = footer_on;
+		o->header_width = header_width;
 	}
-	if (err)
-		o->pending.n = at;
 	return err;
 }
 
@@ -91,83 +194,55 @@ int output__event(struct output *o, const struct event *e)
 {
 	int err;
 
-	if (o->kind == OUTPUT_NONE)
+	if (o->kind == OUTPUT_NONE || (o->filter && !filter__pass(o->filter, e)))
+		return 0;
+	if (o->on_screen && !live__wants(&o->live, e, clock_mono_ns()))
 		return 0;
 	err = render(o, e);
-	if (err == -ENOSPC && !output__flush(o))
+	if (err == -ENOSPC && !drain__flush(&o->drain))
 		err = render(o, e);
 	if (err) {
 		stats_inc(STAT_output_errors);
 		return -ENOSPC;
 	}
 	stats_inc(STAT_output_written);
-	if (o->pending.n >= FLUSH_AT)
-		output__flush(o);
+	if (o->drain.pending.n >= FLUSH_AT)
+		drain__flush(&o->drain);
 	return 0;
 }
 
-/* How much may be written now without waiting: a pipe or terminal that polls writable takes PIPE_BUF at least. */
-static size_t writable(const struct output *o)
+/* A terminal that is held (Ctrl-S) gets no footer after footer. */
+static void refresh_screen(struct output *o)
 {
-	struct pollfd p = {.fd = o->fd, .events = POLLOUT};
+	uint64_t now = clock_mono_ns();
 
-	if (o->regular)
-		return o->pending.n;
-	if (poll(&p, 1, o->wait_ms) != 1 || !(p.revents & (POLLOUT | POLLERR | POLLHUP)))
-		return 0;
-	return o->pending.n < PIPE_BUF ? o->pending.n : PIPE_BUF;
+	if (now - o->width_at >= WIDTH_NS) {
+		o->width = width_of(o);
+		o->width_at = now;
+	}
+	if (live__due(&o->live, now) && (!o->live.footer_on || !o->drain.pending.n))
+		live__footer(&o->live, &o->drain.pending, o->colour, o->width, now);
 }
 
 int output__flush(struct output *o)
 {
-	size_t done = 0, n;
-	int err = 0;
-
-	while (!err && done < o->pending.n) {
-		ssize_t got;
-
-		n = writable(o);
-		if (n > o->pending.n - done)
-			n = o->pending.n - done;
-		if (!n) {
-			err = -EAGAIN;
-			break;
-		}
-		got = write(o->fd, o->pending.p + done, n);
-		if (got >= 0)
-			done += (size_t)got;
-		else if (errno == EAGAIN)
-			err = -EAGAIN;
-		else if (errno != EINTR)
-			err = -errno;
-	}
-	buf__consume(&o->pending, done);
-	if (err && err != -EAGAIN && log_rate(&o->failures))
-		log_warn("output", "cannot write events to %s: %s (%lu times); capture goes on, up to %zu bytes wait", o->path,
-			strerror(-err), o->failures, o->pending.max);
-	else if (!err && o->failures) {
-		log_info("output", "%s takes events again", o->path);
-		o->failures = 0;
-	}
-	return err;
+	if (o->on_screen)
+		refresh_screen(o);
+	return drain__flush(&o->drain);
 }
 
 int output__close(struct output *o)
 {
-	int err = 0;
+	int err;
 
 	if (!o)
 		return 0;
-	if (o->fd >= 0) {
-		/* Each write may wait a little now, but a reader that is stuck must not keep the agent from ending. */
-		if (!o->wait_ms)
-			o->wait_ms = 500;
-		err = output__flush(o);
-		if (o->fd != STDOUT_FILENO && close(o->fd) && !err)
-			err = -errno;
+	if (o->on_screen) {
+		live__clear(&o->live, &o->drain.pending);
+		log_set_over_footer(false);
 	}
-	buf__free(&o->pending);
-	free(o->path);
+	err = drain__close(&o->drain);
+	filter__free(o->filter);
 	free(o);
 	return err;
 }

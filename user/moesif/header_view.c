@@ -170,7 +170,7 @@ static void write_cookies(const struct header_view *w, const struct header_item 
 		if (o->err == 0)
 			o->err = buf__append(&all, "; ", 2);
 	}
-	json_string(o, buf_span(&all));
+	json_put_string(o, buf_span(&all));
 	buf__free(&all);
 }
 
@@ -179,16 +179,16 @@ static void write_values(const struct header_view *w, const struct header_item *
 	bool list = it->next != 0;
 
 	if (list)
-		json_lit(o, "[");
+		json_put_lit(o, "[");
 	for (;;) {
-		json_string(o, redact ? SPAN_LIT("*****") : it->value);
+		json_put_string(o, redact ? SPAN_LIT("*****") : it->value);
 		if (!it->next)
 			break;
-		json_lit(o, ",");
+		json_put_lit(o, ",");
 		it = &w->v[it->next - 1];
 	}
 	if (list)
-		json_lit(o, "]");
+		json_put_lit(o, "]");
 }
 
 void header_view__write(const struct header_view *w, const struct names *redacted, bool join_cookies,
@@ -196,7 +196,7 @@ void header_view__write(const struct header_view *w, const struct names *redacte
 {
 	bool first = true;
 
-	json_lit(o, "{");
+	json_put_lit(o, "{");
 	for (uint32_t i = 0; i < w->n; i++) {
 		const struct header_item *it = &w->v[i];
 		bool redact = redacted->n && names__has_header(redacted, it->name, it->hash);
@@ -204,16 +204,16 @@ void header_view__write(const struct header_view *w, const struct names *redacte
 		if (it->repeats)
 			continue;
 		if (!first)
-			json_lit(o, ",");
+			json_put_lit(o, ",");
 		first = false;
-		json_string_lower(o, it->name);
-		json_lit(o, ":");
+		json_put_string_lower(o, it->name);
+		json_put_lit(o, ":");
 		if (join_cookies && it->next && known_of(it->name, it->hash) == KNOWN_COOKIE && !redact)
 			write_cookies(w, it, o);
 		else
 			write_values(w, it, redact, o);
 	}
-	json_lit(o, "}");
+	json_put_lit(o, "}");
 }
 
 void header_view__free(struct header_view *w)

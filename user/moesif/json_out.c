@@ -37,7 +37,7 @@ size_t json_plain_prefix(const char *p, size_t n)
 	return i;
 }
 
-void json_raw(struct json_out *o, struct span s)
+void json_put_raw(struct json_out *o, struct span s)
 {
 	struct buf *b = o->b;
 
@@ -74,7 +74,7 @@ static void escape(struct json_out *o, unsigned char c)
 	default:
 		n = sizeof(text);
 	}
-	json_raw(o, span_of(text, n));
+	json_put_raw(o, span_of(text, n));
 }
 
 static void inside(struct json_out *o, struct span s)
@@ -82,7 +82,7 @@ static void inside(struct json_out *o, struct span s)
 	while (s.n && !o->err) {
 		size_t n = json_plain_prefix(s.p, s.n);
 
-		json_raw(o, span_of(s.p, n));
+		json_put_raw(o, span_of(s.p, n));
 		s = span_skip(s, n);
 		if (!s.n)
 			break;
@@ -91,25 +91,25 @@ static void inside(struct json_out *o, struct span s)
 			n = 1;
 		} else {
 			n = utf8_char((const unsigned char *)s.p, s.n);
-			json_raw(o, n ? span_of(s.p, n) : SPAN_LIT("\xef\xbf\xbd"));
+			json_put_raw(o, n ? span_of(s.p, n) : SPAN_LIT("\xef\xbf\xbd"));
 			n += !n;
 		}
 		s = span_skip(s, n);
 	}
 }
 
-void json_string(struct json_out *o, struct span s)
+void json_put_string(struct json_out *o, struct span s)
 {
-	json_lit(o, "\"");
+	json_put_lit(o, "\"");
 	inside(o, s);
-	json_lit(o, "\"");
+	json_put_lit(o, "\"");
 }
 
-void json_string_lower(struct json_out *o, struct span s)
+void json_put_string_lower(struct json_out *o, struct span s)
 {
 	char part[128];
 
-	json_lit(o, "\"");
+	json_put_lit(o, "\"");
 	while (s.n) {
 		size_t n = s.n < sizeof(part) ? s.n : sizeof(part);
 
@@ -119,10 +119,10 @@ void json_string_lower(struct json_out *o, struct span s)
 		inside(o, span_of(part, n));
 		s = span_skip(s, n);
 	}
-	json_lit(o, "\"");
+	json_put_lit(o, "\"");
 }
 
-void json_u64(struct json_out *o, uint64_t v)
+void json_put_u64(struct json_out *o, uint64_t v)
 {
 	char text[20];
 	size_t i = sizeof(text);
@@ -131,30 +131,30 @@ void json_u64(struct json_out *o, uint64_t v)
 		text[--i] = (char)('0' + v % 10);
 		v /= 10;
 	} while (v);
-	json_raw(o, span_of(text + i, sizeof(text) - i));
+	json_put_raw(o, span_of(text + i, sizeof(text) - i));
 }
 
-void json_i64(struct json_out *o, int64_t v)
+void json_put_i64(struct json_out *o, int64_t v)
 {
 	if (v < 0)
-		json_lit(o, "-");
-	json_u64(o, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
+		json_put_lit(o, "-");
+	json_put_u64(o, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
 }
 
-void json_ms(struct json_out *o, uint64_t ns)
+void json_put_ms(struct json_out *o, uint64_t ns)
 {
 	uint64_t us = ns / 1000 % 1000;
 	char frac[4] = {'.', (char)('0' + us / 100), (char)('0' + us / 10 % 10), (char)('0' + us % 10)};
 
-	json_u64(o, ns / 1000000);
-	json_raw(o, span_of(frac, sizeof(frac)));
+	json_put_u64(o, ns / 1000000);
+	json_put_raw(o, span_of(frac, sizeof(frac)));
 }
 
-void json_verbatim(struct json_out *o, struct span text, bool line_break)
+void json_put_verbatim(struct json_out *o, struct span text, bool line_break)
 {
 	size_t mark = o->b->n;
 
-	json_raw(o, text);
+	json_put_raw(o, text);
 	if (o->err || !line_break)
 		return;
 	for (char *p = o->b->p + mark, *end = p + text.n; p < end; p++)
@@ -162,10 +162,10 @@ void json_verbatim(struct json_out *o, struct span text, bool line_break)
 			*p = ' ';
 }
 
-void json_base64(struct json_out *o, struct span data)
+void json_put_base64(struct json_out *o, struct span data)
 {
-	json_lit(o, "\"");
+	json_put_lit(o, "\"");
 	if (!o->err)
 		o->err = base64_encode(o->b, data);
-	json_lit(o, "\"");
+	json_put_lit(o, "\"");
 }

@@ -11,19 +11,19 @@ struct json_out {
 	int err; /* 0 or the first error of buf__reserve */
 };
 
-void json_raw(struct json_out *o, struct span s);
-#define json_lit(o, text) json_raw(o, SPAN_LIT(text))
-void json_string(struct json_out *o, struct span s);
+void json_put_raw(struct json_out *o, struct span s);
+#define json_put_lit(o, text) json_put_raw(o, SPAN_LIT(text))
+void json_put_string(struct json_out *o, struct span s);
 /* A header's name: lower-cased. */
-void json_string_lower(struct json_out *o, struct span s);
-void json_u64(struct json_out *o, uint64_t v);
-void json_i64(struct json_out *o, int64_t v);
+void json_put_string_lower(struct json_out *o, struct span s);
+void json_put_u64(struct json_out *o, uint64_t v);
+void json_put_i64(struct json_out *o, int64_t v);
 /* Nanoseconds as milliseconds with three decimals. */
-void json_ms(struct json_out *o, uint64_t ns);
+void json_put_ms(struct json_out *o, uint64_t ns);
 /* A JSON text that was found valid; breaks of lines (white space only, then) become spaces. */
-void json_verbatim(struct json_out *o, struct span text, bool line_break);
+void json_put_verbatim(struct json_out *o, struct span text, bool line_break);
 /* A string in base64. */
-void json_base64(struct json_out *o, struct span data);
+void json_put_base64(struct json_out *o, struct span data);
 
 /* How many bytes at p need no escape and are ASCII. */
 size_t json_plain_prefix(const char *p, size_t n);

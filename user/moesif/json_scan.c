@@ -18,7 +18,7 @@ void json_scan__init(struct json_scan *s, struct span text)
 static enum json_token broken(struct json_scan *s)
 {
 	s->state = BROKEN;
-	return JSON_BAD;
+	return JT_BAD;
 }
 
 static void skip_space(struct json_scan *s)
@@ -178,7 +178,7 @@ static enum json_token open_container(struct json_scan *s, bool object)
 	s->text = span_of(s->p, 1);
 	s->p++;
 	s->state = object ? WANT_KEY_OR_END : WANT_VALUE_OR_END;
-	return object ? JSON_OBJECT : JSON_ARRAY;
+	return object ? JT_OBJECT : JT_ARRAY;
 }
 
 static bool inside_object(const struct json_scan *s)
@@ -198,7 +198,7 @@ static enum json_token close_container(struct json_scan *s)
 	s->p++;
 	s->depth--;
 	s->state = WANT_NEXT;
-	return object ? JSON_OBJECT_END : JSON_ARRAY_END;
+	return object ? JT_OBJECT_END : JT_ARRAY_END;
 }
 
 static enum json_token key(struct json_scan *s)
@@ -210,7 +210,7 @@ static enum json_token key(struct json_scan *s)
 		return broken(s);
 	s->p++;
 	s->state = WANT_VALUE;
-	return JSON_KEY;
+	return JT_KEY;
 }
 
 static enum json_token value(struct json_scan *s)
@@ -224,29 +224,29 @@ static enum json_token value(struct json_scan *s)
 		if (string(s) < 0)
 			return broken(s);
 		s->state = WANT_NEXT;
-		return JSON_STRING;
+		return JT_STRING;
 	case 't':
-		return word(s, SPAN_LIT("true"), JSON_TRUE);
+		return word(s, SPAN_LIT("true"), JT_TRUE);
 	case 'f':
-		return word(s, SPAN_LIT("false"), JSON_FALSE);
+		return word(s, SPAN_LIT("false"), JT_FALSE);
 	case 'n':
-		return word(s, SPAN_LIT("null"), JSON_NULL);
+		return word(s, SPAN_LIT("null"), JT_NULL);
 	default:
 		if (number(s) < 0)
 			return broken(s);
 		s->state = WANT_NEXT;
-		return JSON_NUMBER;
+		return JT_NUMBER;
 	}
 }
 
 enum json_token json_scan__next(struct json_scan *s)
 {
 	if (s->state == BROKEN)
-		return JSON_BAD;
+		return JT_BAD;
 	skip_space(s);
 	if (s->state == WANT_NEXT) {
 		if (s->depth == 0)
-			return s->p == s->end ? JSON_DONE : broken(s);
+			return s->p == s->end ? JT_DONE : broken(s);
 		if (s->p == s->end)
 			return broken(s);
 		if (*s->p != ',')
@@ -273,16 +273,16 @@ int json_scan__skip(struct json_scan *s, enum json_token at)
 {
 	unsigned depth;
 
-	if (at == JSON_KEY)
+	if (at == JT_KEY)
 		at = json_scan__next(s);
-	if (at == JSON_OBJECT || at == JSON_ARRAY) {
+	if (at == JT_OBJECT || at == JT_ARRAY) {
 		for (depth = s->depth; s->depth >= depth;) {
 			at = json_scan__next(s);
-			if (at == JSON_BAD)
+			if (at == JT_BAD)
 				break;
 		}
 	}
-	return at == JSON_BAD ? -EINVAL : 0;
+	return at == JT_BAD ? -EINVAL : 0;
 }
 
 bool json_valid(struct span text, bool *ret_line_break)
@@ -293,10 +293,10 @@ bool json_valid(struct span text, bool *ret_line_break)
 	json_scan__init(&s, text);
 	do
 		t = json_scan__next(&s);
-	while (t > JSON_DONE);
+	while (t > JT_DONE);
 	if (ret_line_break)
 		*ret_line_break = s.line_break;
-	return t == JSON_DONE;
+	return t == JT_DONE;
 }
 
 /* The value whose first token `at` was just read; the scanner moves behind it. */
@@ -304,10 +304,10 @@ static int take_value(struct json_scan *s, enum json_token at, struct json_value
 {
 	const char *from = s->text.p;
 
-	if (at == JSON_BAD)
+	if (at == JT_BAD)
 		return -EINVAL;
 	*ret = (struct json_value){at, s->text, s->escaped};
-	if (at != JSON_OBJECT && at != JSON_ARRAY)
+	if (at != JT_OBJECT && at != JT_ARRAY)
 		return 0;
 	if (json_scan__skip(s, at) < 0)
 		return -EINVAL;
@@ -341,9 +341,9 @@ int json_member(struct span text, struct span name, bool icase, struct json_valu
 	int have = 0;
 
 	json_scan__init(&s, text);
-	if (json_scan__next(&s) != JSON_OBJECT)
+	if (json_scan__next(&s) != JT_OBJECT)
 		return -EINVAL;
-	while ((t = json_scan__next(&s)) == JSON_KEY) {
+	while ((t = json_scan__next(&s)) == JT_KEY) {
 		bool match = name_matches(&s, name, icase);
 
 		if (take_value(&s, json_scan__next(&s), &v) < 0)
@@ -353,7 +353,7 @@ int json_member(struct span text, struct span name, bool icase, struct json_valu
 			have = 1;
 		}
 	}
-	if (t != JSON_OBJECT_END || json_scan__next(&s) != JSON_DONE)
+	if (t != JT_OBJECT_END || json_scan__next(&s) != JT_DONE)
 		return -EINVAL;
 	if (have)
 		*ret = found;
@@ -366,10 +366,10 @@ int json_first_element(struct span text, struct json_value *ret)
 	enum json_token t;
 
 	json_scan__init(&s, text);
-	if (json_scan__next(&s) != JSON_ARRAY)
+	if (json_scan__next(&s) != JT_ARRAY)
 		return -EINVAL;
 	t = json_scan__next(&s);
-	if (t == JSON_ARRAY_END)
+	if (t == JT_ARRAY_END)
 		return 0;
 	return take_value(&s, t, ret) < 0 ? -EINVAL : 1;
 }

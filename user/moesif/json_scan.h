@@ -9,18 +9,18 @@
 #define JSON_DEPTH_MAX 512
 
 enum json_token {
-	JSON_BAD = -1, /* not JSON, or deeper than JSON_DEPTH_MAX; stays so */
-	JSON_DONE = 0, /* the one value has ended, and only white space followed */
-	JSON_OBJECT,
-	JSON_OBJECT_END,
-	JSON_ARRAY,
-	JSON_ARRAY_END,
-	JSON_KEY,
-	JSON_STRING,
-	JSON_NUMBER,
-	JSON_TRUE,
-	JSON_FALSE,
-	JSON_NULL,
+	JT_BAD = -1, /* not JSON, or deeper than JSON_DEPTH_MAX; stays so */
+	JT_DONE = 0, /* the one value has ended, and only white space followed */
+	JT_OBJECT,
+	JT_OBJECT_END,
+	JT_ARRAY,
+	JT_ARRAY_END,
+	JT_KEY,
+	JT_STRING,
+	JT_NUMBER,
+	JT_TRUE,
+	JT_FALSE,
+	JT_NULL,
 };
 
 struct json_scan {
@@ -35,14 +35,14 @@ struct json_scan {
 
 void json_scan__init(struct json_scan *s, struct span text);
 enum json_token json_scan__next(struct json_scan *s);
-/* After JSON_OBJECT, JSON_ARRAY: to behind their end. After JSON_KEY: to behind the value. 0 or -EINVAL. */
+/* After JT_OBJECT, JT_ARRAY: to behind their end. After JT_KEY: to behind the value. 0 or -EINVAL. */
 int json_scan__skip(struct json_scan *s, enum json_token at);
 
 /* The whole text is one JSON value (ret_line_break, may be NULL: white space in it breaks lines). */
 bool json_valid(struct span text, bool *ret_line_break);
 
 struct json_value {
-	enum json_token kind; /* JSON_OBJECT, JSON_ARRAY, JSON_STRING … */
+	enum json_token kind; /* JT_OBJECT, JT_ARRAY, JT_STRING … */
 	struct span text;     /* strings without quotes; objects and arrays whole, brackets included */
 	bool escaped;
 };

@@ -66,7 +66,7 @@ static int on_key(struct editor *e)
 		return r;
 	if (r) {
 		e->masked = true;
-		r = json_scan__skip(&e->scan, JSON_KEY);
+		r = json_scan__skip(&e->scan, JT_KEY);
 		e->copied = e->scan.p;
 		return r;
 	}
@@ -82,12 +82,12 @@ static int on_key(struct editor *e)
 static int on_token(struct editor *e, enum json_token t)
 {
 	switch (t) {
-	case JSON_BAD:
+	case JT_BAD:
 		return -EINVAL;
-	case JSON_OBJECT:
+	case JT_OBJECT:
 		set_kept(e, false);
 		return copy_to(e, e->scan.p);
-	case JSON_KEY:
+	case JT_KEY:
 		return on_key(e);
 	default:
 		return copy_to(e, e->scan.p);
@@ -105,7 +105,7 @@ int mask_json(struct buf *out, struct span text, const struct names *masks, bool
 	do {
 		t = json_scan__next(&e.scan);
 		r = on_token(&e, t);
-	} while (r == 0 && t != JSON_DONE);
+	} while (r == 0 && t != JT_DONE);
 	buf__free(&e.name);
 	if (r < 0) {
 		out->n = mark;

@@ -256,7 +256,7 @@ static struct span graphql(struct work *w, struct span name)
 	struct json_value v;
 
 	make_req_body(w);
-	if (w->req_body.form != BODY_JSON || json_member(w->req_body.data, name, false, &v) <= 0 || v.kind != JSON_STRING)
+	if (w->req_body.form != BODY_JSON || json_member(w->req_body.data, name, false, &v) <= 0 || v.kind != JT_STRING)
 		return (struct span){NULL, 0};
 	return v.text;
 }

@@ -12,17 +12,17 @@ static void write_time(struct json_out *o, uint64_t ns)
 	char text[CLOCK_ISO_LEN + 1];
 
 	clock_iso(ns, text);
-	json_string(o, span_of(text, CLOCK_ISO_LEN));
+	json_put_string(o, span_of(text, CLOCK_ISO_LEN));
 }
 
 static void write_body(struct json_out *o, const struct body *b)
 {
 	if (b->form == BODY_JSON) {
-		json_lit(o, ",\"transfer_encoding\":\"json\",\"body\":");
-		json_verbatim(o, b->data, b->line_break);
+		json_put_lit(o, ",\"transfer_encoding\":\"json\",\"body\":");
+		json_put_verbatim(o, b->data, b->line_break);
 	} else if (b->form == BODY_BASE64) {
-		json_lit(o, ",\"transfer_encoding\":\"base64\",\"body\":");
-		json_base64(o, b->data);
+		json_put_lit(o, ",\"transfer_encoding\":\"base64\",\"body\":");
+		json_put_base64(o, b->data);
 	}
 }
 
@@ -36,24 +36,24 @@ static void write_request(struct json_out *o, const struct event_parts *p)
 	const struct call *c = p->call;
 	const struct moesif_options *opt = p->settings->o;
 
-	json_lit(o, "{\"request\":{\"time\":");
+	json_put_lit(o, "{\"request\":{\"time\":");
 	write_time(o, wall_ns(c->t, c->t->client->req.t_first_ns ? c->t->client->req.t_first_ns : c->req->t_first_ns));
-	json_lit(o, ",\"uri\":");
-	json_string(o, p->uri);
-	json_lit(o, ",\"verb\":");
-	json_string(o, buf_span(&c->req->method));
-	json_lit(o, ",\"headers\":");
+	json_put_lit(o, ",\"uri\":");
+	json_put_string(o, p->uri);
+	json_put_lit(o, ",\"verb\":");
+	json_put_string(o, buf_span(&c->req->method));
+	json_put_lit(o, ",\"headers\":");
 	header_view__write(p->req_headers, &p->settings->credential_headers, is_h2(c), o);
 	if (p->ip.n) {
-		json_lit(o, ",\"ip_address\":");
-		json_string(o, p->ip);
+		json_put_lit(o, ",\"ip_address\":");
+		json_put_string(o, p->ip);
 	}
 	if (opt->api_version && *opt->api_version) {
-		json_lit(o, ",\"api_version\":");
-		json_string(o, span_str(opt->api_version));
+		json_put_lit(o, ",\"api_version\":");
+		json_put_string(o, span_str(opt->api_version));
 	}
 	write_body(o, p->req_body);
-	json_lit(o, "}");
+	json_put_lit(o, "}");
 }
 
 static void write_response(struct json_out *o, const struct event_parts *p)
@@ -65,24 +65,24 @@ static void write_response(struct json_out *o, const struct event_parts *p)
 	/* Nothing is known of it: the collector takes an event without a response. */
 	if (!c->status)
 		return;
-	json_lit(o, ",\"response\":{\"time\":");
+	json_put_lit(o, ",\"response\":{\"time\":");
 	write_time(o, wall_ns(c->t, whole ? c->resp->t_last_ns : x->t_end_ns));
-	json_lit(o, ",\"status\":");
-	json_i64(o, c->status);
-	json_lit(o, ",\"headers\":");
+	json_put_lit(o, ",\"status\":");
+	json_put_i64(o, c->status);
+	json_put_lit(o, ",\"headers\":");
 	header_view__write(p->resp_headers, &p->settings->credential_headers, false, o);
 	write_body(o, p->resp_body);
-	json_lit(o, "}");
+	json_put_lit(o, "}");
 }
 
 static void write_text(struct json_out *o, struct span key, struct span value)
 {
 	if (!value.n)
 		return;
-	json_lit(o, ",");
-	json_string(o, key);
-	json_lit(o, ":");
-	json_string(o, value);
+	json_put_lit(o, ",");
+	json_put_string(o, key);
+	json_put_lit(o, ":");
+	json_put_string(o, value);
 }
 
 const char *completeness_text(const struct message *m)
@@ -107,22 +107,22 @@ static void write_completeness(struct json_out *o, struct span name, const struc
 	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++) {
 		if (!facts[i].text.n)
 			continue;
-		json_lit(o, ",\"");
-		json_raw(o, name);
-		json_raw(o, facts[i].suffix);
-		json_lit(o, "\":");
-		json_string(o, facts[i].text);
+		json_put_lit(o, ",\"");
+		json_put_raw(o, name);
+		json_put_raw(o, facts[i].suffix);
+		json_put_lit(o, "\":");
+		json_put_string(o, facts[i].text);
 	}
-	json_lit(o, ",\"");
-	json_raw(o, name);
-	json_lit(o, "_body_bytes\":");
-	json_u64(o, m->body_len);
-	json_lit(o, ",\"");
-	json_raw(o, name);
+	json_put_lit(o, ",\"");
+	json_put_raw(o, name);
+	json_put_lit(o, "_body_bytes\":");
+	json_put_u64(o, m->body_len);
+	json_put_lit(o, ",\"");
+	json_put_raw(o, name);
 	if (b->truncated)
-		json_lit(o, "_body_truncated\":true");
+		json_put_lit(o, "_body_truncated\":true");
 	else
-		json_lit(o, "_body_truncated\":false");
+		json_put_lit(o, "_body_truncated\":false");
 }
 
 static int64_t number_of(struct span s)
@@ -162,25 +162,25 @@ static void write_latency(struct json_out *o, const struct event_parts *p)
 	} said[] = {{SPAN_LIT(",\"proxy\":"), p->latency.proxy_ms}, {SPAN_LIT(",\"upstream\":"), p->latency.upstream_ms},
 		{SPAN_LIT(",\"response\":"), p->latency.response_ms}};
 
-	json_lit(o, ",\"latency\":{\"total\":");
-	json_ms(o, since(x->req.t_first_ns, x->t_end_ns));
+	json_put_lit(o, ",\"latency\":{\"total\":");
+	json_put_ms(o, since(x->req.t_first_ns, x->t_end_ns));
 	if (x->resp.t_first_ns) {
-		json_lit(o, ",\"first_byte\":");
-		json_ms(o, since(x->req.t_first_ns, x->resp.t_first_ns));
+		json_put_lit(o, ",\"first_byte\":");
+		json_put_ms(o, since(x->req.t_first_ns, x->resp.t_first_ns));
 	}
 	if (up && up->resp.t_first_ns) {
-		json_lit(o, ",\"service_first_byte\":");
-		json_ms(o, since(up->req.t_first_ns, up->resp.t_first_ns));
-		json_lit(o, ",\"service_total\":");
-		json_ms(o, since(up->req.t_first_ns, up->t_end_ns));
+		json_put_lit(o, ",\"service_first_byte\":");
+		json_put_ms(o, since(up->req.t_first_ns, up->resp.t_first_ns));
+		json_put_lit(o, ",\"service_total\":");
+		json_put_ms(o, since(up->req.t_first_ns, up->t_end_ns));
 	}
 	for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
 		if (said[i].ms < 0)
 			continue;
-		json_raw(o, said[i].name);
-		json_i64(o, said[i].ms);
+		json_put_raw(o, said[i].name);
+		json_put_i64(o, said[i].ms);
 	}
-	json_lit(o, "}");
+	json_put_lit(o, "}");
 }
 
 static struct span protocol(const struct call *c)
@@ -202,23 +202,23 @@ static void write_service(struct json_out *o, const struct call *c)
 	char text[ENDPOINT_TEXT_LEN];
 	size_t n;
 
-	json_lit(o, ",\"join\":");
-	json_string(o, join_text(c->t->how));
-	json_lit(o, ",\"tries\":");
-	json_u64(o, c->t->upstream_count);
+	json_put_lit(o, ",\"join\":");
+	json_put_string(o, join_text(c->t->how));
+	json_put_lit(o, ",\"tries\":");
+	json_put_u64(o, c->t->upstream_count);
 	if (!c->up)
 		return;
 	if (c->up->conn.peer.family == ADDR_IP4 || c->up->conn.peer.family == ADDR_IP6) {
 		n = endpoint_addr_text(&c->up->conn.peer, text);
-		json_lit(o, ",\"service\":{\"address\":");
-		json_string(o, span_of(text, n));
-		json_lit(o, ",\"port\":");
-		json_u64(o, c->up->conn.peer.port);
-		json_lit(o, "}");
+		json_put_lit(o, ",\"service\":{\"address\":");
+		json_put_string(o, span_of(text, n));
+		json_put_lit(o, ",\"port\":");
+		json_put_u64(o, c->up->conn.peer.port);
+		json_put_lit(o, "}");
 	}
 	if (c->uresp.h) {
-		json_lit(o, ",\"upstream_status\":");
-		json_u64(o, c->up->resp.status);
+		json_put_lit(o, ",\"upstream_status\":");
+		json_put_u64(o, c->up->resp.status);
 	}
 }
 
@@ -226,11 +226,11 @@ static void write_upgrade(struct json_out *o, const struct exchange *x)
 {
 	if (!x->upgraded)
 		return;
-	json_lit(o, ",\"upgraded\":{\"bytes_in\":");
-	json_u64(o, x->upgraded_in);
-	json_lit(o, ",\"bytes_out\":");
-	json_u64(o, x->upgraded_out);
-	json_lit(o, "}");
+	json_put_lit(o, ",\"upgraded\":{\"bytes_in\":");
+	json_put_u64(o, x->upgraded_in);
+	json_put_lit(o, ",\"bytes_out\":");
+	json_put_u64(o, x->upgraded_out);
+	json_put_lit(o, "}");
 }
 
 static struct span grpc_status(const struct call *c)
@@ -246,8 +246,8 @@ static void write_worker(struct json_out *o, const struct event_parts *p)
 {
 	const struct transaction *t = p->call->t;
 
-	json_lit(o, ",\"worker_pid\":");
-	json_u64(o, t->client->conn.key.pid);
+	json_put_lit(o, ",\"worker_pid\":");
+	json_put_u64(o, t->client->conn.key.pid);
 	if (t->worker_known) {
 		write_text(o, SPAN_LIT("pod"), span_of(t->worker.pod, strnlen(t->worker.pod, WORKER_TEXT_MAX)));
 		write_text(o, SPAN_LIT("pod_namespace"),
@@ -262,8 +262,8 @@ static void write_metadata(struct json_out *o, const struct event_parts *p)
 {
 	const struct call *c = p->call;
 
-	json_lit(o, ",\"metadata\":{\"kong\":{\"protocol\":");
-	json_string(o, protocol(c));
+	json_put_lit(o, ",\"metadata\":{\"kong\":{\"protocol\":");
+	json_put_string(o, protocol(c));
 	write_text(o, SPAN_LIT("request_id"), txn_kong_request_id(c));
 	write_service(o, c);
 	write_latency(o, p);
@@ -274,9 +274,9 @@ static void write_metadata(struct json_out *o, const struct event_parts *p)
 	write_completeness(o, SPAN_LIT("request"), &c->t->client->req, p->req_body);
 	write_completeness(o, SPAN_LIT("response"), c->resp, p->resp_body);
 	if (c->rebuilt)
-		json_lit(o, ",\"request_rebuilt\":true");
+		json_put_lit(o, ",\"request_rebuilt\":true");
 	write_worker(o, p);
-	json_lit(o, "}}");
+	json_put_lit(o, "}}");
 }
 
 int render_event(const struct event_parts *p, struct buf *out)
@@ -290,10 +290,10 @@ int render_event(const struct event_parts *p, struct buf *out)
 	write_text(&o, SPAN_LIT("user_id"), p->who->user);
 	write_text(&o, SPAN_LIT("company_id"), p->who->company);
 	write_text(&o, SPAN_LIT("transaction_id"), span_str(p->transaction_id));
-	json_lit(&o, ",\"direction\":\"Incoming\",\"weight\":");
-	json_u64(&o, p->weight);
+	json_put_lit(&o, ",\"direction\":\"Incoming\",\"weight\":");
+	json_put_u64(&o, p->weight);
 	write_metadata(&o, p);
-	json_lit(&o, "}");
+	json_put_lit(&o, "}");
 	if (o.err)
 		out->n = mark;
 	return o.err;

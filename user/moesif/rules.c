@@ -10,7 +10,7 @@ static bool blocks(struct span rule)
 {
 	struct json_value v;
 
-	return json_member(rule, SPAN_LIT("block"), false, &v) > 0 && v.kind == JSON_TRUE;
+	return json_member(rule, SPAN_LIT("block"), false, &v) > 0 && v.kind == JT_TRUE;
 }
 
 int rules_watch__report(struct rules_watch *w, struct span json)
@@ -21,17 +21,17 @@ int rules_watch__report(struct rules_watch *w, struct span json)
 	uint64_t hash;
 
 	json_scan__init(&s, json);
-	if (json_scan__next(&s) != JSON_ARRAY)
+	if (json_scan__next(&s) != JT_ARRAY)
 		return -EINVAL;
-	while ((t = json_scan__next(&s)) > JSON_DONE && t != JSON_ARRAY_END) {
+	while ((t = json_scan__next(&s)) > JT_DONE && t != JT_ARRAY_END) {
 		const char *from = s.text.p;
 
 		if (json_scan__skip(&s, t) < 0)
 			return -EINVAL;
 		count++;
-		blocking += t == JSON_OBJECT && blocks(span_of(from, (size_t)(s.p - from)));
+		blocking += t == JT_OBJECT && blocks(span_of(from, (size_t)(s.p - from)));
 	}
-	if (t != JSON_ARRAY_END || json_scan__next(&s) != JSON_DONE)
+	if (t != JT_ARRAY_END || json_scan__next(&s) != JT_DONE)
 		return -EINVAL;
 	hash = hash_bytes(json.p, json.n) | 1;
 	if (count && hash != w->reported)

@@ -107,9 +107,9 @@ static int append_value(const struct json_value *v, struct buf *out)
 	size_t mark = out->n;
 	int r = 0;
 
-	if (v->kind == JSON_STRING)
+	if (v->kind == JT_STRING)
 		r = json_unescape(out, v->text);
-	else if (v->kind == JSON_NUMBER)
+	else if (v->kind == JT_NUMBER)
 		r = buf__append_span(out, v->text);
 	if (r < 0 || out->n - mark > TOKEN_TEXT_MAX)
 		out->n = mark;
@@ -127,22 +127,22 @@ static int find(struct span object, struct span name, struct json_value *ret)
 
 int token_claim(struct span claims, struct span field, struct buf *out)
 {
-	struct json_value v = {JSON_OBJECT, claims, false};
+	struct json_value v = {JT_OBJECT, claims, false};
 	const char *dot;
 	int r;
 
 	if (!field.n)
 		return 0;
 	r = find(claims, field, &v);
-	while (r == 0 && v.kind == JSON_OBJECT && (dot = memchr(field.p, '.', field.n)) != NULL) {
+	while (r == 0 && v.kind == JT_OBJECT && (dot = memchr(field.p, '.', field.n)) != NULL) {
 		struct span step = span_of(field.p, (size_t)(dot - field.p));
 
 		if (find(v.text, step, &v) <= 0)
 			return 0;
 		field = span_skip(field, step.n + 1);
-		r = v.kind == JSON_OBJECT ? find(v.text, field, &v) : 0;
+		r = v.kind == JT_OBJECT ? find(v.text, field, &v) : 0;
 	}
-	if (r > 0 && v.kind == JSON_ARRAY)
+	if (r > 0 && v.kind == JT_ARRAY)
 		r = json_first_element(v.text, &v);
 	return r > 0 ? append_value(&v, out) : 0;
 }

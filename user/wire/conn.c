@@ -167,11 +167,16 @@ static enum verdict guess(struct conn *c, enum direction dir, struct span data)
 		}
 		return v;
 	}
-	v = guess_as(c, as_request, dir, data);
-	if (v == SPEAKS_YES)
-		return v;
 	w = guess_as(c, as_response, dir, data);
-	return w == SPEAKS_NO ? v : w;
+	v = guess_as(c, as_request, dir, data);
+	if (v == SPEAKS_YES && w == SPEAKS_YES) {
+		/* Frames of HTTP/2 that go either way: which leg it is shows later. */
+		c->facts.leg = LEG_UNKNOWN;
+		return SPEAKS_NO;
+	}
+	if (v == SPEAKS_YES || w == SPEAKS_NO)
+		return v;
+	return guess_as(c, as_response, dir, data);
 }
 
 /* Cuts a PROXY preamble off *data. 0; -EAGAIN; -EBADMSG. */
@@ -212,7 +217,7 @@ static bool hold(struct conn *c, enum direction dir, struct span data, uint64_t 
 
 static bool start_proto(struct conn *c)
 {
-	c->proto = c->ops->new(&c->env, c->facts.from_start);
+	c->proto = c->ops->new (&c->env, c->facts.from_start);
 	if (!c->proto) {
 		stats_inc(STAT_wire_conns_over_limit);
 		return ignore(c);

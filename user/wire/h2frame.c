@@ -86,13 +86,40 @@ bool h2frame_plausible(const struct h2frame *f, bool is_request, uint32_t top_st
 	return (f->type != H2_HEADERS && f->type != H2_CONTINUATION) || f->length > h2frame_prefix(f);
 }
 
+/* May a header block that begins so go in this direction? Requests begin with their pseudo-header fields, responses
+ * with :status, and those are mostly named by their place in the static table (RFC 7541, Appendix A). Where the first
+ * field is not, the block says nothing of its direction. */
+static bool block_plausible(struct span block, bool is_request)
+{
+	unsigned int index;
+	unsigned char c;
+
+	/* Size updates of one byte and of two, as there are before a first field. */
+	while (block.n && ((unsigned char)block.p[0] & 0xe0) == 0x20)
+		block = span_skip(block, block.p[0] == 0x3f ? 2 : 1);
+	if (!block.n)
+		return true;
+	c = (unsigned char)block.p[0];
+	if (c & 0x80)
+		index = c & 0x7f;
+	else
+		index = (c & 0x40) ? c & 0x3f : c & 0x0f;
+	if (index >= 1 && index <= 7)
+		return is_request;
+	return index < 8 || index > 14 || !is_request;
+}
+
 /* What a payload's first bytes say against the frame, as far as they are there. */
-static bool payload_plausible(const struct h2frame *f, struct span payload)
+static bool payload_plausible(const struct h2frame *f, struct span payload, bool is_request)
 {
 	uint32_t prefix = h2frame_prefix(f);
 
 	if (payload.n && (f->flags & H2_PADDED) && prefix && (unsigned char)payload.p[0] > f->length - prefix)
 		return false;
+	if (f->type == H2_HEADERS)
+		return block_plausible(
+			span_skip(span_of(payload.p, payload.n < f->length ? payload.n : f->length), prefix),
+			is_request);
 	if (f->type == H2_WINDOW_UPDATE && payload.n >= 4)
 		return h2_u32(payload.p) - 1 < 0x7fffffffu; /* 1 to 2^31 - 1 */
 	if (f->type == H2_RST_STREAM && payload.n >= 4)
@@ -102,7 +129,7 @@ static bool payload_plausible(const struct h2frame *f, struct span payload)
 	return true;
 }
 
-bool h2frame_chain(struct span data, bool is_request, uint32_t top_stream)
+enum h2_chain h2frame_chain(struct span data, bool is_request, uint32_t top_stream)
 {
 	uint32_t block = 0; /* stream whose header block is not complete: nothing but its CONTINUATION may follow */
 	unsigned int frames = 0;
@@ -112,19 +139,21 @@ bool h2frame_chain(struct span data, bool is_request, uint32_t top_stream)
 		h2frame_parse((const unsigned char *)data.p, &f);
 		/* A block whose beginning is not here is of no use: the chain may not begin within one. */
 		if ((f.type == H2_CONTINUATION) != (block != 0) || (block && f.stream != block))
-			return false;
+			return H2_CHAIN_NO;
 		data = span_skip(data, H2_HEAD_LEN);
-		if (!h2frame_plausible(&f, is_request, top_stream) || !payload_plausible(&f, data))
-			return false;
+		if (!h2frame_plausible(&f, is_request, top_stream) || !payload_plausible(&f, data, is_request))
+			return H2_CHAIN_NO;
 		if (f.type == H2_HEADERS || f.type == H2_PUSH_PROMISE || f.type == H2_CONTINUATION)
 			block = (f.flags & H2_END_HEADERS) ? 0 : f.stream;
-		if (++frames >= 2 && f.length > data.n)
-			return true;
+		frames++;
 		if (f.length > data.n)
-			return false;
+			return frames >= 2 ? H2_CHAIN_YES : H2_CHAIN_SO_FAR;
 		data = span_skip(data, f.length);
 	}
-	return frames >= 2 || (frames == 1 && !data.n);
+	if (frames >= 2 || (frames == 1 && !data.n))
+		return H2_CHAIN_YES;
+	/* A piece of a header is left: the first byte of a length of 16384 at most. */
+	return data.n && data.p[0] ? H2_CHAIN_NO : H2_CHAIN_SO_FAR;
 }
 
 enum h2_step h2split__next(struct h2split *s, struct span *data, struct span *piece)

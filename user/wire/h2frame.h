@@ -58,9 +58,16 @@ bool h2frame_legal(const struct h2frame *f);
  * that it may go. `top_stream`: highest client stream known, 0 when none is. */
 bool h2frame_plausible(const struct h2frame *f, bool is_request, uint32_t top_stream);
 
-/* Does `data`, all of it what one call moved, consist of plausible frames one after the other? Either they end where it
- * ends, or at least two of them begin in it. */
-bool h2frame_chain(struct span data, bool is_request, uint32_t top_stream);
+enum h2_chain {
+	H2_CHAIN_NO = 0,
+	H2_CHAIN_SO_FAR, /* nothing against it, and not enough for it */
+	H2_CHAIN_YES,
+};
+
+/* Do the bytes from the beginning of a call on consist of plausible frames one after the other? They do when a frame
+ * ends where they end, or when at least two of them begin in it. Many frames may go in either direction; what may not
+ * go in this one, or a header block that begins as in the other, is refused. */
+enum h2_chain h2frame_chain(struct span data, bool is_request, uint32_t top_stream);
 
 /* The splitter. Zeroed, it stands before a frame header. */
 struct h2split {

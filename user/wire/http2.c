@@ -20,6 +20,10 @@
 /* Settings, reset code, last stream: what is read of a control frame at once. */
 #define SMALL_MAX 8u
 #define TABLE_DEFAULT 4096u
+/* What a buffer may keep allocated between header blocks. */
+#define SCRATCH_KEPT 1024u
+/* The longest frame that is waited for while its place is in doubt, and the beginning of the next. */
+#define HELD_MAX (H2_FRAME_DEFAULT + 2 * H2_HEAD_LEN)
 
 struct half {
 	bool is_request;
@@ -28,6 +32,8 @@ struct half {
 	bool late;	 /* header blocks went by unseen */
 	uint8_t preface; /* bytes of the client's preface still to come */
 	struct h2split split;
+	struct buf held; /* not synced: what may be the beginning of frames */
+	uint64_t held_ns;
 
 	/* the frame being read */
 	uint64_t frame_ns;
@@ -54,9 +60,22 @@ struct proto {
 	struct half half[2]; /* by is_request */
 	struct h2streams *streams;
 	struct buf scratch;
-	nghttp2_mem mem;
+	size_t mem; /* charged for itself and its buffers */
+	nghttp2_mem hooks;
 	uint32_t strikes;
 };
+
+/* Keeps the charge in step with the buffers. False: there is more than the budget has. */
+static bool account(struct proto *p)
+{
+	size_t mem = sizeof(*p) + p->scratch.cap;
+
+	for (int i = 0; i < 2; i++)
+		mem += p->half[i].block.cap + p->half[i].held.cap;
+	p->env.budget->used += mem - p->mem;
+	p->mem = mem;
+	return p->env.budget->used <= p->env.budget->max;
+}
 
 /* nghttp2's memory is on the budget too: a header tells a block's size when it is freed. */
 struct block_head {
@@ -132,7 +151,7 @@ static void poison(struct half *h)
 static int decode_prepare(struct proto *p, struct half *h)
 {
 	if (!h->full) {
-		if (nghttp2_hd_inflate_new2(&h->full, &p->mem)) {
+		if (nghttp2_hd_inflate_new2(&h->full, &p->hooks)) {
 			h->full = NULL;
 			return -ENOMEM;
 		}
@@ -184,7 +203,8 @@ static int decode_late(struct proto *p, struct half *h, struct span in, struct h
 	if (!h->known)
 		return -ENOMEM;
 	err = h2block_decode(h->known, in, &p->scratch, (struct h2field_sink){on_late_field, head});
-	if (p->scratch.cap > H2_FRAME_DEFAULT)
+	/* The scratch buffer is for the moment only: a connection does not keep a large one. */
+	if (p->scratch.cap > SCRATCH_KEPT)
 		buf__free(&p->scratch);
 	return err;
 }
@@ -199,6 +219,11 @@ static int end_block(struct proto *p, struct half *h, uint64_t t_ns)
 	h2head__init(&head, p->env.limits);
 	if (!h->broken)
 		err = h->late ? decode_late(p, h, block, &head) : decode_full(p, h, block, &head);
+	/* A response where requests go: what was taken for the one direction is the other. */
+	if (!err && !h->broken && !h->promise && (h->is_request ? head.has_status : head.method.n != 0)) {
+		p->strikes = STRIKES_MAX;
+		err = -EBADMSG;
+	}
 	if (err || h->broken) {
 		head.lost = true;
 		poison(h);
@@ -211,9 +236,10 @@ static int end_block(struct proto *p, struct half *h, uint64_t t_ns)
 	h2head__free(&head);
 	h->in_block = false;
 	h->whole = span_of(NULL, 0);
-	if (h->block.cap > H2_FRAME_DEFAULT)
+	if (h->block.cap > SCRATCH_KEPT)
 		buf__free(&h->block);
 	buf__clear(&h->block);
+	(void)account(p);
 	return err == -EBADMSG ? err : 0;
 }
 
@@ -296,9 +322,10 @@ static void block_piece(struct proto *p, struct half *h, struct span piece)
 		return;
 	if (f->type != H2_CONTINUATION && (f->flags & H2_END_HEADERS) && !h->block.n && !h->split.left)
 		h->whole = piece;
-	else if (buf__append_span(&h->block, piece))
+	else if (buf__append_span(&h->block, piece) || !account(p))
 		h->broken = true;
-	(void)p;
+	if (h->broken)
+		buf__free(&h->block);
 }
 
 static void settings_entry(struct proto *p, struct half *h)
@@ -435,15 +462,49 @@ static void begin_anew(struct proto *p)
 	resp->late = false;
 }
 
-/* Is this the beginning of frames? Then the direction is in place from here on. */
-static bool find_place(struct proto *p, struct half *h, struct span data)
+static void pass_over(struct proto *p, struct half *h, size_t n, uint64_t t_ns)
 {
-	if (h->is_request && !h->touched && span_starts(data, H2_PREFACE)) {
+	stats_add(STAT_wire_unsynced_bytes, n);
+	h2streams__lost(p->streams, h->is_request, t_ns);
+}
+
+static void drop_held(struct proto *p, struct half *h, uint64_t t_ns)
+{
+	if (h->held.n)
+		pass_over(p, h, h->held.n, t_ns);
+	buf__free(&h->held);
+	(void)account(p);
+}
+
+/* Are these the beginning of frames? What may become it is held until that shows. */
+static bool find_place(struct proto *p, struct half *h, struct span data, uint64_t t_ns, bool fragment_start)
+{
+	enum h2_chain chain;
+
+	if (h->is_request && !h->touched && fragment_start && span_starts(data, H2_PREFACE)) {
 		begin_anew(p);
 		return true;
 	}
-	if (!h2frame_chain(data, h->is_request, h2streams__top(p->streams)))
-		return false;
+	if (h->held.n) {
+		chain = buf__append_span(&h->held, data) || !account(p)
+				? H2_CHAIN_NO
+				: h2frame_chain(buf_span(&h->held), h->is_request, h2streams__top(p->streams));
+		if (chain == H2_CHAIN_SO_FAR)
+			return false;
+		if (chain == H2_CHAIN_YES)
+			goto found;
+		drop_held(p, h, t_ns);
+	}
+	chain = fragment_start ? h2frame_chain(data, h->is_request, h2streams__top(p->streams)) : H2_CHAIN_NO;
+	if (chain == H2_CHAIN_YES)
+		goto found;
+	h->held_ns = t_ns;
+	if (chain == H2_CHAIN_NO || buf__append_span(&h->held, data) || !account(p)) {
+		drop_held(p, h, t_ns);
+		pass_over(p, h, data.n, t_ns);
+	}
+	return false;
+found:
 	h->synced = true;
 	stats_inc(STAT_wire_resyncs);
 	return true;
@@ -463,17 +524,34 @@ static int take_preface(struct half *h, struct span *data)
 	return 0;
 }
 
+/* The bytes that were held turned out to be frames; `data`, the last that came, are their end. */
+static enum proto_state feed_held(struct proto *p, struct half *h, uint64_t t_ns)
+{
+	struct buf held = h->held;
+	struct span data = buf_span(&held);
+	int err;
+
+	buf__init(&h->held, held.max);
+	err = read_frames(p, h, &data, h->held_ns);
+	buf__free(&held);
+	(void)account(p);
+	return err ? strike(p, h, data.n, t_ns) : PROTO_GOOD;
+}
+
 static enum proto_state h2_feed(struct proto *p, bool is_request, struct span data, uint64_t t_ns, bool fragment_start)
 {
 	struct half *h = &p->half[is_request];
 
 	if (!data.n)
 		return PROTO_GOOD;
-	if (!h->synced && !(fragment_start && find_place(p, h, data))) {
+	if (!h->synced) {
+		bool found = find_place(p, h, data, t_ns, fragment_start);
+
 		h->touched = true;
-		stats_add(STAT_wire_unsynced_bytes, data.n);
-		h2streams__lost(p->streams, is_request, t_ns);
-		return PROTO_GOOD;
+		if (!found)
+			return PROTO_GOOD;
+		if (h->held.n)
+			return feed_held(p, h, t_ns);
 	}
 	h->touched = true;
 	if (h->preface && take_preface(h, &data)) {
@@ -528,6 +606,7 @@ static enum proto_state h2_gap(struct proto *p, bool is_request, uint64_t n, enu
 		return PROTO_GOOD;
 	h->touched = true;
 	if (!h->synced) {
+		drop_held(p, h, t_ns);
 		h2streams__lost(p->streams, is_request, t_ns);
 		return PROTO_GOOD;
 	}
@@ -549,10 +628,11 @@ static void h2_free(struct proto *p)
 		free_full(&p->half[i]);
 		h2table__free(p->half[i].known);
 		buf__free(&p->half[i].block);
+		buf__free(&p->half[i].held);
 	}
 	buf__free(&p->scratch);
 	h2streams__free(p->streams);
-	p->env.budget->used -= sizeof(*p);
+	p->env.budget->used -= p->mem;
 	free(p);
 }
 
@@ -564,8 +644,7 @@ static struct proto *h2_new(const struct proto_env *env, bool synced)
 	if (!p)
 		return NULL;
 	p->env = *env;
-	p->env.budget->used += sizeof(*p);
-	p->mem = (nghttp2_mem){env->budget, mem_malloc, mem_free, mem_calloc, mem_realloc};
+	p->hooks = (nghttp2_mem){env->budget, mem_malloc, mem_free, mem_calloc, mem_realloc};
 	buf__init(&p->scratch, env->limits->header_bytes);
 	for (int i = 0; i < 2; i++) {
 		p->half[i].is_request = i;
@@ -574,7 +653,9 @@ static struct proto *h2_new(const struct proto_env *env, bool synced)
 		p->half[i].table_max = TABLE_DEFAULT;
 		/* Compressed is hardly longer than decoded; where it is, the block is not worth its memory. */
 		buf__init(&p->half[i].block, (size_t)env->limits->header_bytes + H2_FRAME_DEFAULT);
+		buf__init(&p->half[i].held, HELD_MAX);
 	}
+	(void)account(p);
 	if (whole)
 		p->half[true].preface = (uint8_t)H2_PREFACE.n;
 	p->streams = h2streams__new(env, whole);
@@ -610,6 +691,14 @@ static int guess_request_start(struct span data)
 	return span_starts(preface, data) ? -EAGAIN : 0;
 }
 
+/* In the middle of a connection: frames, or the header of one alone, as nginx has it in a segment of its own. */
+static int guess_frames(struct span data, bool is_request)
+{
+	enum h2_chain chain = h2frame_chain(data, is_request, 0);
+
+	return chain == H2_CHAIN_YES || (chain == H2_CHAIN_SO_FAR && data.n == H2_HEAD_LEN);
+}
+
 static int h2_guess(struct span data, bool is_request, bool from_start)
 {
 	struct h2frame f;
@@ -617,7 +706,7 @@ static int h2_guess(struct span data, bool is_request, bool from_start)
 	if (is_request && (from_start || span_starts(data, H2_PREFACE)))
 		return guess_request_start(data);
 	if (!from_start)
-		return h2frame_chain(data, is_request, 0);
+		return guess_frames(data, is_request);
 	/* A server begins with its settings. */
 	if (data.n < H2_HEAD_LEN)
 		return data.n && data.p[0] ? 0 : -EAGAIN;

@@ -5,6 +5,7 @@
 #include <bpf/libbpf.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -16,9 +17,15 @@
 #define TRACEFS "/sys/kernel/tracing"
 #define A_TRACEPOINT "/events/syscalls/sys_exit_read/id"
 
+/* By the rights in force: plain access(2) disregards the capabilities of a user that is not root. */
+static int readable(const char *path)
+{
+	return faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) ? -errno : 0;
+}
+
 static int try_btf(void)
 {
-	return access("/sys/kernel/btf/vmlinux", R_OK) ? -errno : 0;
+	return readable("/sys/kernel/btf/vmlinux");
 }
 
 static int try_bpf(void)
@@ -48,13 +55,11 @@ static int try_ringbuf(void)
 /* An empty directory is there on every kernel with tracing; many hosts mount it only when somebody asks. */
 static int try_tracefs(void)
 {
-	if (access(TRACEFS A_TRACEPOINT, R_OK) == 0)
-		return 0;
-	if (access("/sys/kernel/debug/tracing" A_TRACEPOINT, R_OK) == 0)
+	if (!readable(TRACEFS A_TRACEPOINT) || !readable("/sys/kernel/debug/tracing" A_TRACEPOINT))
 		return 0;
 	if (mount("tracefs", TRACEFS, "tracefs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
 		return -errno;
-	return access(TRACEFS A_TRACEPOINT, R_OK) ? -errno : 0;
+	return readable(TRACEFS A_TRACEPOINT);
 }
 
 static int try_helper(enum bpf_prog_type type, enum bpf_func_id id)
@@ -88,16 +93,15 @@ static int try_guard(void)
 
 static int try_uprobes(void)
 {
-	return access("/sys/bus/event_source/devices/uprobe/type", R_OK) ? -errno : 0;
+	return readable("/sys/bus/event_source/devices/uprobe/type");
 }
 
 static int try_map_files(void)
 {
-	char path[64];
-
 	/* A name that cannot exist: refused by the file system's own check, or by the missing right to look. */
-	strcpy(path, "/proc/self/map_files/0-1");
-	return access(path, R_OK) && errno != ENOENT ? -errno : 0;
+	int err = readable("/proc/self/map_files/0-1");
+
+	return err == -ENOENT ? 0 : err;
 }
 
 static int try_placement(void)

@@ -9,7 +9,7 @@
 #include "wire/workers.h"
 
 enum conn_state {
-	CONN_NEW,     /* what it speaks is not known */
+	CONN_NEW, /* what it speaks is not known */
 	CONN_SPEAKS,
 	CONN_IGNORED, /* of no use; kept until it closes, so that its bytes do not make a new one */
 };
@@ -24,17 +24,17 @@ struct conn {
 	const struct proto_ops *ops;
 	struct proto *proto;
 	struct stream stream[2]; /* by enum direction */
-	struct buf held;         /* its first bytes, while they do not say enough */
+	struct buf held;	 /* its first bytes, while they do not say enough */
 	uint64_t held_t_ns;
-	uint64_t used;    /* bytes of its exchanges */
+	uint64_t used;	  /* bytes of its exchanges */
 	uint64_t last_ns; /* latest record */
 	uint64_t due_ns;  /* busy: when it is looked at again */
-	size_t mem;       /* charged to the budget: itself and what it holds back */
+	size_t mem;	  /* charged to the budget: itself and what it holds back */
 	enum conn_ending ending;
 	enum conn_state state;
 	enum direction held_dir, last_dir;
-	uint8_t turns;    /* changes of direction without any HTTP */
-	bool spoken;      /* some bytes were seen */
+	uint8_t turns; /* changes of direction without any HTTP */
+	bool spoken;   /* some bytes were seen */
 	bool preamble_over;
 	bool busy;
 };

@@ -32,10 +32,8 @@ struct conns *conns__new(const struct wire_limits *limits, struct exchange_sink 
 	c->budget.max = limits->total_bytes;
 	c->ignore = ignore;
 	c->next_serial = c->next_exchange = 1;
-	c->env = (struct proto_env){.limits = &c->limits,
-		.budget = &c->budget,
-		.sink = sink,
-		.next_exchange_id = &c->next_exchange};
+	c->env = (struct proto_env){
+		.limits = &c->limits, .budget = &c->budget, .sink = sink, .next_exchange_id = &c->next_exchange};
 	list_init(&c->busy);
 	list_init(&c->idle);
 	if (hmap__init(&c->map) || workers__init(&c->workers, WORKERS_MAX)) {
@@ -218,7 +216,7 @@ static void on_worker_exit(struct conns *c, uint32_t pid, uint64_t t_ns)
 
 	if (!w)
 		return;
-	list_for_each_safe(at, tmp, &w->conns) {
+	list_for_each_safe (at, tmp, &w->conns) {
 		struct conn *it = list_entry(at, struct conn, of_worker);
 
 		conn__end(it, ENDING_EXIT, t_ns);

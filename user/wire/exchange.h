@@ -18,7 +18,7 @@ struct conn_facts {
 	enum conn_origin origin;
 	enum wire_proto proto;
 	struct endpoint local, peer; /* local: Kong's side */
-	bool from_start;             /* seen from its first byte */
+	bool from_start;	     /* seen from its first byte */
 };
 
 struct exchange {
@@ -26,11 +26,11 @@ struct exchange {
 	struct conn_facts conn;
 	uint32_t stream; /* HTTP/2 stream id; HTTP/1: ordinal on the connection, from 1 */
 	struct message req, resp;
-	bool upgraded;          /* 101, or 2xx to CONNECT: bytes after it are counted, not parsed */
+	bool upgraded; /* 101, or 2xx to CONNECT: bytes after it are counted, not parsed */
 	uint64_t upgraded_in, upgraded_out;
-	bool client_gone;       /* connection was closed by the peer before the response was complete */
-	uint64_t t_end_ns;      /* when it was over: last byte or close */
-	size_t mem;             /* bytes charged to the wire's budget for it */
+	bool client_gone;  /* connection was closed by the peer before the response was complete */
+	uint64_t t_end_ns; /* when it was over: last byte or close */
+	size_t mem;	   /* bytes charged to the wire's budget for it */
 };
 
 /* Frees both messages and the exchange. NULL is fine. */

@@ -8,12 +8,12 @@
 
 struct h1call {
 	struct exchange *x; /* NULL: handed on already, what remains of its messages is passed over */
-	bool turn;      /* its request came with a read or write of its own, not behind another one: whatever came before
-			 * it had been answered by then, since nginx takes one request after the other */
-	bool owed;      /* when it began, the answer to an earlier one was not known to be over */
+	bool turn; /* its request came with a read or write of its own, not behind another one: whatever came before
+		    * it had been answered by then, since nginx takes one request after the other */
+	bool owed; /* when it began, the answer to an earlier one was not known to be over */
 	bool begun;
 	bool tentative; /* found while looking for a place to go on; not believed before its start line was read */
-	bool unasked;   /* only its response was seen */
+	bool unasked;	/* only its response was seen */
 	bool is_head, is_connect, is_bare; /* method HEAD, CONNECT; HTTP/0.9 */
 	bool req_over, resp_over;
 };

@@ -112,8 +112,8 @@ void h1conn__settle(struct proto *p, uint64_t t_ns)
 		hand_on(p, c, t_ns);
 		h1calls__pop(&p->calls);
 	}
-	/* nginx takes a request that came behind another one when that is answered, and not at all after a response that
-	 * closes the connection: such a request was sent, but no call was made of it. */
+	/* nginx takes a request that came behind another one when that is answered, and not at all after a response
+	 * that closes the connection: such a request was sent, but no call was made of it. */
 	while (p->closing && (c = h1calls__last(&p->calls)) != NULL && !c->begun && !c->resp_over && !c->unasked) {
 		if (p->req.reading) {
 			http1_reader__reset(p->req.reader);
@@ -225,8 +225,10 @@ static void h1conn__close(struct proto *p, uint64_t t_ns)
 		} else if (c->x) {
 			if (!c->resp_over)
 				end_response(p, c, i == 0 && p->resp.reading, why);
-			if (!c->req_over)
+			if (!c->req_over) {
+				http1_reader__salvage(p->req.reader);
 				c->x->req.end = MSG_CLOSED;
+			}
 		}
 		c->req_over = c->resp_over = true;
 	}

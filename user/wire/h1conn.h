@@ -20,10 +20,10 @@ struct proto {
 	struct h1side req, resp;
 	struct h1calls calls;
 	uint32_t ordinal;
-	size_t mem;        /* charged to the budget */
-	enum h1last last;  /* the direction of the latest bytes */
-	bool skipped;      /* request bytes were passed over and no response bytes came since */
-	bool closing;      /* the latest response said that no other will come */
+	size_t mem;	  /* charged to the budget */
+	enum h1last last; /* the direction of the latest bytes */
+	bool skipped;	  /* request bytes were passed over and no response bytes came since */
+	bool closing;	  /* the latest response said that no other will come */
 	bool tunnel;
 };
 

@@ -26,7 +26,14 @@ static void skip(struct proto *p, struct span *in)
  * request, no answer is outstanding, and these are not further bytes of something of which some were passed over. */
 static bool may_resync(const struct proto *p, struct span in, bool start)
 {
-	return start && !p->calls.n && !p->skipped && h1line_looks_request(in) != 0;
+	const struct h1call *c = p->calls.v;
+
+	if (!start || p->skipped || !h1line_looks_request(in))
+		return false;
+	if (!p->calls.n)
+		return true;
+	/* An answer to an unseen request has a head and a length but no body: that was a HEAD. */
+	return p->calls.n == 1 && c->unasked && c->x && c->x->resp.head_done && p->last == H1LAST_RESPONSE;
 }
 
 /* True when a message is being read now. */
@@ -152,6 +159,7 @@ enum proto_state h1conn__requests(struct proto *p, struct span in, uint64_t t_ns
 
 static void lose_request(struct proto *p, struct h1call *c, enum gap_cause cause, uint64_t t_ns)
 {
+	http1_reader__salvage(p->req.reader);
 	http1_reader__reset(p->req.reader);
 	p->req.reading = false;
 	if (c->tentative) {
@@ -171,6 +179,7 @@ void h1conn__request_gap(struct proto *p, uint64_t n, enum gap_cause cause, uint
 {
 	struct span none = {0};
 
+	p->last = H1LAST_REQUEST;
 	if (p->req.reading) {
 		struct h1call *c = h1calls__last(&p->calls);
 		uint64_t passed = http1_reader__gap(p->req.reader, n);

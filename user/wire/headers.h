@@ -15,11 +15,11 @@ struct header_field {
 struct headers {
 	char *bytes;
 	struct header_field *fields;
-	uint32_t n, cap;         /* bytes used, allocated */
-	uint32_t count, fcap;    /* fields used, allocated */
+	uint32_t n, cap;      /* bytes used, allocated */
+	uint32_t count, fcap; /* fields used, allocated */
 	uint32_t max_bytes, max_count;
-	bool overflow;           /* something did not fit and was left out */
-	bool open;               /* the last field is being built */
+	bool overflow; /* something did not fit and was left out */
+	bool open;     /* the last field is being built */
 };
 
 /* Case-insensitive, unseeded on purpose: names that code looks for are hashed once at start. */
@@ -35,7 +35,8 @@ int headers__name(struct headers *h, struct span part);
 int headers__value(struct headers *h, struct span part);
 /* Call when the field is complete: trims the value's trailing OWS and computes the hash. */
 void headers__end(struct headers *h);
-/* Forget the field that is being built. A field that did not fit is forgotten already; what is given of it is refused. */
+/* Forget the field that is being built. A field that did not fit is forgotten already; what is given of it is refused.
+ */
 void headers__abandon(struct headers *h);
 
 struct span headers__name_at(const struct headers *h, uint32_t i);

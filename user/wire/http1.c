@@ -1,5 +1,6 @@
 /* llhttp reads the header sections (and trailer sections); start lines are read by h1line, bodies by h1body. The aim is
- * not to be strict or lenient but to see the message boundaries that nginx sees, and llhttp differs from nginx in places:
+ * not to be strict or lenient but to see the message boundaries that nginx sees, and llhttp differs from nginx in
+ * places:
  *
  *  what                         nginx (1.21 and later)         llhttp 8                     here
  *  bare LF as line end          taken                          taken (not built strict)     taken
@@ -18,8 +19,8 @@
  *
  * Being looser than nginx in a head is harmless: nginx answers 400 and closes, so there is no later boundary to get
  * wrong, and the event shows what was sent. Whatever decides on the length of a body (h1body) is exactly as strict.
- * Where llhttp refuses a line that nginx passes over, the rest of the line is taken here, and llhttp starts again at the
- * next one: at the beginning of a line of a header section it has no memory that matters to us.
+ * Where llhttp refuses a line that nginx passes over, the rest of the line is taken here, and llhttp starts again at
+ * the next one: at the beginning of a line of a header section it has no memory that matters to us.
  */
 #include "wire/http1.h"
 
@@ -35,7 +36,7 @@ enum at {
 	AT_LINE,
 	AT_FIELDS,
 	AT_REST_OF_LINE, /* of a header line that llhttp refused */
-	AT_HEAD,         /* whole; the body's kind is decided when it is asked for */
+	AT_HEAD,	 /* whole; the body's kind is decided when it is asked for */
 	AT_LENGTH,
 	AT_CHUNKS,
 	AT_CLOSE,
@@ -44,9 +45,9 @@ enum at {
 
 struct http1_reader {
 	llhttp_t fields;
-	struct message *m;       /* NULL: forgotten */
+	struct message *m;	 /* NULL: forgotten */
 	struct headers *section; /* where fields go; NULL: nowhere */
-	struct buf line;         /* a start line that came in pieces */
+	struct buf line;	 /* a start line that came in pieces */
 	struct h1chunk chunk;
 	uint64_t left;
 	enum at at;
@@ -203,6 +204,13 @@ static int take_status_line(struct message *m, struct span line)
 	return 0;
 }
 
+void http1_reader__salvage(struct http1_reader *r)
+{
+	if (r->at == AT_LINE && r->is_request && r->line.n)
+		take_request_line(r->m, buf_span(&r->line));
+	buf__clear(&r->line);
+}
+
 static enum http1_step start_line(struct http1_reader *r, struct span line)
 {
 	struct message *m = r->m;
@@ -232,8 +240,10 @@ static enum http1_step read_line(struct http1_reader *r, struct span *in)
 
 	*in = span_skip(*in, piece.n + (lf != NULL));
 	if (!lf || r->line.n) {
-		if (buf__append_span(&r->line, piece))
+		if (buf__append_span(&r->line, piece)) {
+			http1_reader__salvage(r);
 			return HTTP1_BAD;
+		}
 		if (!lf)
 			return HTTP1_MORE;
 		piece = buf_span(&r->line);

@@ -28,6 +28,8 @@ void http1_reader__begin_bare(struct http1_reader *r, struct message *m);
 enum http1_step http1_reader__next(struct http1_reader *r, struct span *in, struct span *body);
 /* After HEAD: whatever its fields say, no body follows (answer to HEAD, 1xx, 204, 304). */
 void http1_reader__no_body(struct http1_reader *r);
+/* The message goes no further: what its unfinished start line tells is filled in. */
+void http1_reader__salvage(struct http1_reader *r);
 /* How many of the n bytes that are missing now belong to the body and are passed over. Fewer than n: the rest is not
  * known to be anything; call reset unless next (with an empty *in) says END. */
 uint64_t http1_reader__gap(struct http1_reader *r, uint64_t n);

@@ -6,21 +6,21 @@
 #include "wire/headers.h"
 
 enum msg_end {
-	MSG_NONE = 0,   /* nothing of it was seen */
-	MSG_OPEN,       /* still coming */
-	MSG_COMPLETE,   /* ended as its framing says */
-	MSG_CLOSED,     /* the connection ended before the message did */
-	MSG_RESET,      /* HTTP/2 stream reset */
-	MSG_LOST,       /* bytes of its head or framing were lost: what follows is not known */
-	MSG_LIMIT,      /* given up at a limit */
-	MSG_IDLE,       /* handed on while open (long-lived stream), with what was seen */
-	MSG_BAD,        /* not HTTP as nginx reads it: given up where it could not be read on */
+	MSG_NONE = 0, /* nothing of it was seen */
+	MSG_OPEN,     /* still coming */
+	MSG_COMPLETE, /* ended as its framing says */
+	MSG_CLOSED,   /* the connection ended before the message did */
+	MSG_RESET,    /* HTTP/2 stream reset */
+	MSG_LOST,     /* bytes of its head or framing were lost: what follows is not known */
+	MSG_LIMIT,    /* given up at a limit */
+	MSG_IDLE,     /* handed on while open (long-lived stream), with what was seen */
+	MSG_BAD,      /* not HTTP as nginx reads it: given up where it could not be read on */
 };
 
 struct message {
 	enum msg_end end;
 	uint8_t major, minor; /* 1.0, 1.1, 2.0 */
-	bool head_done;       /* start line and header section are whole */
+	bool head_done;	      /* start line and header section are whole */
 	bool head_partial;    /* h2: some fields could not be decoded (table older than the agent) */
 	uint16_t status;      /* responses; final status, interim 1xx are counted only */
 	uint16_t interim;     /* how many 1xx came before */
@@ -33,17 +33,17 @@ struct message {
 	/* Body after transfer decoding (chunked removed), before content decoding. `body` is always an exact prefix:
 	 * it stops at the limit or at the first gap, never holds a hole. */
 	struct buf body;
-	uint64_t body_len;    /* bytes the body had, gaps included */
-	uint64_t body_gap;    /* of these, bytes that were lost */
-	uint8_t gap_causes;   /* bit 1 << enum gap_cause for each cause of a gap in it */
-	bool body_truncated;  /* body holds less than body_len, for whatever reason */
-	bool has_length;      /* Content-Length was given */
+	uint64_t body_len;   /* bytes the body had, gaps included */
+	uint64_t body_gap;   /* of these, bytes that were lost */
+	uint8_t gap_causes;  /* bit 1 << enum gap_cause for each cause of a gap in it */
+	bool body_truncated; /* body holds less than body_len, for whatever reason */
+	bool has_length;     /* Content-Length was given */
 	uint64_t content_length;
-	uint64_t wire_bytes;  /* bytes on the wire, head and framing included */
+	uint64_t wire_bytes; /* bytes on the wire, head and framing included */
 
-	uint64_t t_first_ns;  /* first byte */
-	uint64_t t_head_ns;   /* head complete */
-	uint64_t t_last_ns;   /* last byte seen */
+	uint64_t t_first_ns; /* first byte */
+	uint64_t t_head_ns;  /* head complete */
+	uint64_t t_last_ns;  /* last byte seen */
 };
 
 struct message_limits {

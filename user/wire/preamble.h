@@ -4,8 +4,8 @@
 
 #include "capture/record.h"
 
-/* Length of the preamble at the front of data; 0: there is none; -EAGAIN: may be one, more bytes wanted; -EBADMSG: there
- * is one and it is broken. *source is set when it names the client's address, else untouched. */
+/* Length of the preamble at the front of data; 0: there is none; -EAGAIN: may be one, more bytes wanted; -EBADMSG:
+ * there is one and it is broken. *source is set when it names the client's address, else untouched. */
 int preamble_parse(struct span data, struct endpoint *source);
 
 #endif

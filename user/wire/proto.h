@@ -8,18 +8,19 @@
 
 /* All bounds of the stage, in bytes unless said otherwise. */
 struct wire_limits {
-	uint32_t header_bytes;    /* one header section, default 65536 */
-	uint32_t header_count;    /* fields in it, default 4096 */
-	uint32_t request_body;    /* captured prefix, client leg, default 100000 */
-	uint32_t response_body;   /* captured prefix, client leg, default 100000 (upstream leg: none) */
-	uint32_t pipeline;        /* exchanges open at once on one HTTP/1 connection, default 64 */
-	uint32_t streams;         /* … on one HTTP/2 connection, default 512 */
-	uint32_t hpack_table;     /* largest dynamic table that is followed, default 65536 */
-	uint32_t conn_bytes;      /* one connection, all its exchanges, default 4 MiB */
-	uint64_t total_bytes;     /* all connections, default 48 MiB */
-	uint32_t conns;           /* connections tracked, default 65536 */
-	uint64_t stream_idle_ns;  /* an open response quiet for so long is handed on as MSG_IDLE; 0: never; default 30 s */
-	uint64_t conn_idle_ns;    /* a connection quiet for so long, with nothing open, is forgotten; default 1 h */
+	uint32_t header_bytes;	 /* one header section, default 65536 */
+	uint32_t header_count;	 /* fields in it, default 4096 */
+	uint32_t request_body;	 /* captured prefix, client leg, default 100000 */
+	uint32_t response_body;	 /* captured prefix, client leg, default 100000 (upstream leg: none) */
+	uint32_t pipeline;	 /* exchanges open at once on one HTTP/1 connection, default 64 */
+	uint32_t streams;	 /* … on one HTTP/2 connection, default 512 */
+	uint32_t hpack_table;	 /* largest dynamic table that is followed, default 65536 */
+	uint32_t conn_bytes;	 /* one connection, all its exchanges, default 4 MiB */
+	uint64_t total_bytes;	 /* all connections, default 48 MiB */
+	uint32_t conns;		 /* connections tracked, default 65536 */
+	uint64_t stream_idle_ns; /* an open response quiet for so long is handed on as MSG_IDLE; 0: never; default 30 s
+				  */
+	uint64_t conn_idle_ns;	 /* a connection quiet for so long, with nothing open, is forgotten; default 1 h */
 };
 
 void wire_limits_default(struct wire_limits *l);
@@ -32,17 +33,17 @@ struct wire_budget {
 /* Why a connection ends, as ops->close and exchange__finish find it in the environment. */
 enum conn_ending {
 	ENDING_CLOSE = 0, /* one of the peers closed it */
-	ENDING_EXIT,      /* the worker is gone */
-	ENDING_FLUSH,     /* it lives on, the agent does not: MSG_CLOSED becomes MSG_OPEN */
-	ENDING_LIMIT,     /* given up to stay within the limits: MSG_CLOSED becomes MSG_LIMIT */
+	ENDING_EXIT,	  /* the worker is gone */
+	ENDING_FLUSH,	  /* it lives on, the agent does not: MSG_CLOSED becomes MSG_OPEN */
+	ENDING_LIMIT,	  /* given up to stay within the limits: MSG_CLOSED becomes MSG_LIMIT */
 };
 
 /* What a protocol object gets from its connection. */
 struct proto_env {
 	const struct wire_limits *limits;
 	struct wire_budget *budget;
-	uint64_t *conn_used;             /* what this connection's exchanges hold; NULL: not watched */
-	const enum conn_ending *ending;  /* NULL: ENDING_CLOSE */
+	uint64_t *conn_used;		/* what this connection's exchanges hold; NULL: not watched */
+	const enum conn_ending *ending; /* NULL: ENDING_CLOSE */
 	const struct conn_facts *facts; /* owned by the connection, stays valid, may be completed (fd, addresses) */
 	struct exchange_sink sink;
 	uint64_t *next_exchange_id;
@@ -67,14 +68,15 @@ struct proto_ops {
 	int (*guess)(struct span data, bool is_request, bool from_start);
 	/* NULL and errno ENOMEM when it cannot be made. `synced`: the first byte fed begins a message. */
 	struct proto *(*new)(const struct proto_env *env, bool synced);
-	enum proto_state (*feed)(struct proto *p, bool is_request, struct span data, uint64_t t_ns, bool fragment_start);
+	enum proto_state (*feed)(
+		struct proto *p, bool is_request, struct span data, uint64_t t_ns, bool fragment_start);
 	enum proto_state (*gap)(struct proto *p, bool is_request, uint64_t n, enum gap_cause cause, uint64_t t_ns);
 	/* The connection ended: hands on what is open. */
 	void (*close)(struct proto *p, uint64_t t_ns);
 	/* Time passed: long-lived responses that were quiet for limits->stream_idle_ns are handed on. */
 	void (*tick)(struct proto *p, uint64_t t_ns);
 	bool (*busy)(const struct proto *p); /* an exchange is open */
-	void (*free)(struct proto *p); /* hands nothing on; NULL is fine */
+	void (*free)(struct proto *p);	     /* hands nothing on; NULL is fine */
 };
 
 extern const struct proto_ops http1_ops;

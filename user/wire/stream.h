@@ -13,7 +13,7 @@ struct stream {
 
 /* What a record adds, in order: bytes missing before it, its bytes, bytes missing after them. */
 struct stream_step {
-	uint64_t lost;       /* cause GAP_LOST */
+	uint64_t lost;	     /* cause GAP_LOST */
 	struct span data;    /* may be shorter at the front than the record's */
 	bool fragment_start; /* data begins where the record's does */
 	uint64_t gap;

@@ -1,0 +1,892 @@
+#include "kt_cmocka.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <zlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/stats.h"
+#include "fake_collector.h"
+#include "ship/shipper.h"
+
+#define APPLICATION_ID "id-that-must-not-be-seen"
+
+static struct ship_options options;
+static char spool[64];
+static char logged[1u << 20];
+static pthread_mutex_t logged_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void take_log(void *ctx, enum log_level level, const char *module, const char *text)
+{
+	size_t n;
+
+	(void)ctx;
+	pthread_mutex_lock(&logged_lock);
+	n = strlen(logged);
+	snprintf(logged + n, sizeof(logged) - n, "%d %s %s\n", (int)level, module, text);
+	pthread_mutex_unlock(&logged_lock);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	stats_reset();
+	logged[0] = '\0';
+	log_set_sink(take_log, NULL);
+	ship_options_default(&options);
+	options.application_id = strdup(APPLICATION_ID);
+	options.remote_config = false;
+	options.batch_age = 10;
+	options.retry_base = 10;
+	options.retry_max = 40;
+	options.refused_probe = 100;
+	options.send_timeout = 300;
+	options.shutdown_timeout = 5000;
+	options.batch_size = 10;
+	options.send_parallel = 1;
+	spool[0] = '\0';
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	DIR *d = spool[0] ? opendir(spool) : NULL;
+	struct dirent *e;
+	char path[400];
+
+	(void)state;
+	/* Whatever a test did: the id was in no line of the log. */
+	assert_null(strstr(logged, APPLICATION_ID));
+	log_set_sink(NULL, NULL);
+	ship_options_free(&options);
+	while (d && (e = readdir(d))) {
+		snprintf(path, sizeof(path), "%s/%s", spool, e->d_name);
+		unlink(path);
+	}
+	if (d) {
+		closedir(d);
+		rmdir(spool);
+	}
+	return 0;
+}
+
+static void use_spool(void)
+{
+	strcpy(spool, "/tmp/kt-ship-XXXXXX");
+	assert_non_null(mkdtemp(spool));
+	options.spool_dir = strdup(spool);
+	options.spool_sync = 40;
+}
+
+static struct shipper *ship_to(const char *url)
+{
+	struct shipper *s;
+
+	free(options.api_endpoint);
+	options.api_endpoint = strdup(url);
+	s = shipper__new(&options, (struct remote_sink){NULL, NULL});
+	assert_non_null(s);
+	return s;
+}
+
+static unsigned given;
+
+/* {"id":N,"request":{"body":"xx…"}} */
+static int give_sized(struct shipper *s, unsigned id, unsigned padding)
+{
+	char json[8192];
+	int n = snprintf(json, sizeof(json), "{\"id\":%u,\"request\":{\"body\":\"%0*d\"}}", id, (int)padding, 0);
+	int err = shipper__give(s, span_of(json, (size_t)n));
+
+	given += !err;
+	return err;
+}
+
+static void give(struct shipper *s, unsigned from, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(give_sized(s, from + i, 3), 0);
+}
+
+static uint64_t dropped(void)
+{
+	return stats_get(STAT_ship_dropped_poison) + stats_get(STAT_ship_dropped_too_large) +
+	       stats_get(STAT_ship_dropped_expired) + stats_get(STAT_ship_dropped_shutdown) +
+	       stats_get(STAT_ship_dropped_spool);
+}
+
+/* Every event that was taken is in exactly one place. While the sender moves one from place to place, what is read one
+ * counter after the other can be off for a moment. */
+static void expect_balance(struct shipper *s)
+{
+	uint64_t in = 0, out = 1;
+
+	for (int i = 0; i < 2000 && in != out; i++) {
+		struct ship_status st;
+
+		if (i)
+			usleep(1000);
+		shipper__status(s, &st);
+		in = given + stats_get(STAT_ship_recovered_events);
+		out = stats_get(STAT_ship_sent_events) + dropped() + st.queued_events + st.spooled_events;
+	}
+	assert_int_equal(in, out);
+}
+
+/* After the end it is exact at once. */
+static void expect_final_balance(struct shipper *s)
+{
+	struct ship_status st;
+
+	shipper__status(s, &st);
+	assert_int_equal(given + stats_get(STAT_ship_recovered_events),
+		stats_get(STAT_ship_sent_events) + dropped() + st.queued_events + st.spooled_events);
+	assert_int_equal(st.queued_events, 0);
+	assert_int_equal(st.queued_bytes, 0);
+}
+
+static void stop(struct shipper *s)
+{
+	shipper__stop(s);
+	expect_final_balance(s);
+	shipper__free(s);
+}
+
+static void expect_ids(const struct fake_collector *c, unsigned from, unsigned n)
+{
+	assert_int_equal(c->nids, n);
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(c->ids[i], from + i);
+}
+
+/* All of [from, from + n), in any order, doubles allowed. */
+static void expect_set(const struct fake_collector *c, unsigned from, unsigned n)
+{
+	char *seen = calloc(n, 1);
+
+	for (unsigned i = 0; i < c->nids; i++)
+		if (c->ids[i] >= from && c->ids[i] < from + n)
+			seen[c->ids[i] - from] = 1;
+	for (unsigned i = 0; i < n; i++)
+		if (!seen[i])
+			fail_msg("event %u did not arrive", from + i);
+	free(seen);
+}
+
+static struct fake_reply accept_all(void *ctx, const struct fake_request *r)
+{
+	(void)ctx;
+	(void)r;
+	return (struct fake_reply){.status = 201};
+}
+
+static struct fake_reply check_request(void *ctx, const struct fake_request *r)
+{
+	bool good = r->post && strcmp(r->path, "/collector/v1/events/batch") == 0 &&
+		    strstr(r->head, "X-Moesif-Application-Id: " APPLICATION_ID "\r\n") &&
+		    strstr(r->head, "Content-Type: application/json\r\n") && strstr(r->head, "User-Agent: kongtap/") &&
+		    !strstr(r->head, "Expect") && !strstr(r->head, "Content-Encoding") && r->body[0] == '[' &&
+		    r->body[r->body_len - 1] == ']' && r->nids <= 10;
+
+	*(bool *)ctx = *(bool *)ctx && good;
+	return (struct fake_reply){.status = 201};
+}
+
+static void batches_arrive_in_order(void **state)
+{
+	bool good = true;
+	struct fake_collector *c = fake_start(check_request, &good);
+	struct shipper *s = ship_to(c->url);
+
+	(void)state;
+	given = 0;
+	give(s, 0, 1005);
+	assert_true(fake_wait(c, &c->nids, 1005));
+	stop(s);
+	assert_true(good);
+	expect_ids(c, 0, 1005);
+	assert_int_equal(stats_get(STAT_ship_sent_events), 1005);
+	assert_true(stats_get(STAT_ship_sent_batches) >= 101);
+	fake_stop(c);
+}
+
+static void several_requests_at_once_lose_nothing(void **state)
+{
+	struct fake_collector *c = fake_start(accept_all, NULL);
+	struct shipper *s;
+
+	(void)state;
+	given = 0;
+	options.send_parallel = 8;
+	s = ship_to(c->url);
+	give(s, 0, 20000);
+	stop(s);
+	assert_int_equal(c->nids, 20000);
+	expect_set(c, 0, 20000);
+	fake_stop(c);
+}
+
+static struct fake_reply inflate_it(void *ctx, const struct fake_request *r)
+{
+	char out[65536];
+	uLongf n = sizeof(out);
+	bool good = strstr(r->head, "Content-Encoding: deflate\r\n") &&
+		    uncompress((Bytef *)out, &n, (const Bytef *)r->body, r->body_len) == Z_OK && out[0] == '[' &&
+		    out[n - 1] == ']';
+
+	*(bool *)ctx = *(bool *)ctx && good;
+	return (struct fake_reply){.status = 200};
+}
+
+static void compression_as_the_plugin(void **state)
+{
+	bool good = true;
+	struct fake_collector *c = fake_start(inflate_it, &good);
+	struct shipper *s;
+
+	(void)state;
+	given = 0;
+	options.enable_compression = true;
+	s = ship_to(c->url);
+	give(s, 0, 95);
+	stop(s);
+	assert_true(good);
+	assert_int_equal(stats_get(STAT_ship_sent_events), 95);
+	fake_stop(c);
+}
+
+static struct fake_reply no_compression(void *ctx, const struct fake_request *r)
+{
+	(void)ctx;
+	return (struct fake_reply){.status = strstr(r->head, "Content-Encoding") ? 415 : 201};
+}
+
+static void a_collector_without_compression_gets_plain_requests(void **state)
+{
+	struct fake_collector *c = fake_start(no_compression, NULL);
+	struct shipper *s;
+
+	(void)state;
+	given = 0;
+	options.compression = strdup("gzip");
+	s = ship_to(c->url);
+	give(s, 0, 30);
+	stop(s);
+	expect_ids(c, 0, 30);
+	fake_stop(c);
+}
+
+/* Fails the first requests in one way, then accepts. */
+struct failing {
+	struct fake_reply reply;
+	unsigned times;
+};
+
+static struct fake_reply fail_first(void *ctx, const struct fake_request *r)
+{
+	struct failing *f = ctx;
+
+	if (r->number < f->times)
+		return f->reply;
+	return (struct fake_reply){.status = 201};
+}
+
+static void failures_are_retried_in_order(void **state)
+{
+	static const struct fake_reply kinds[] = {{.status = 500}, {.status = 503}, {.status = 429}, {.status = 408},
+		{.status = FAKE_RESET}, {.status = FAKE_SILENCE}, {.status = FAKE_GARBAGE}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		struct failing f = {kinds[i], 3};
+		struct fake_collector *c = fake_start(fail_first, &f);
+		struct shipper *s = ship_to(c->url);
+
+		stats_reset();
+		given = 0;
+		give(s, 0, 25);
+		assert_true(fake_wait(c, &c->nids, 25));
+		stop(s);
+		expect_ids(c, 0, 25);
+		assert_int_equal(stats_get(STAT_ship_failed_requests), 3);
+		assert_int_equal(stats_get(STAT_ship_retries), 3);
+		assert_int_equal(dropped(), 0);
+		fake_stop(c);
+	}
+}
+
+static void retry_after_is_honoured(void **state)
+{
+	struct failing f = {{.status = 429, .headers = "Retry-After: 1\r\n"}, 1};
+	struct fake_collector *c = fake_start(fail_first, &f);
+	struct shipper *s = ship_to(c->url);
+	uint64_t before = clock_mono_ns();
+
+	(void)state;
+	given = 0;
+	give(s, 0, 10);
+	assert_true(fake_wait(c, &c->nids, 10));
+	assert_true(clock_mono_ns() - before >= 950000000);
+	stop(s);
+	fake_stop(c);
+}
+
+static struct fake_reply small_bodies_only(void *ctx, const struct fake_request *r)
+{
+	return (struct fake_reply){.status = r->body_len > *(size_t *)ctx ? 413 : 201};
+}
+
+static void too_large_is_split_then_slimmed_then_dropped(void **state)
+{
+	size_t limit = 150;
+	struct fake_collector *c = fake_start(small_bodies_only, &limit);
+	struct shipper *s = ship_to(c->url);
+
+	(void)state;
+	given = 0;
+	give(s, 0, 9);
+	assert_int_equal(give_sized(s, 9, 500), 0);
+	assert_true(fake_wait(c, &c->nids, 10));
+	expect_ids(c, 0, 10);
+	assert_int_equal(dropped(), 0);
+	limit = 10;
+	give(s, 10, 3);
+	stop(s);
+	assert_int_equal(stats_get(STAT_ship_dropped_too_large), 3);
+	fake_stop(c);
+}
+
+static struct fake_reply poison_is_7(void *ctx, const struct fake_request *r)
+{
+	(void)ctx;
+	for (unsigned i = 0; i < r->nids; i++)
+		if (r->ids[i] % 100 == 7)
+			return (struct fake_reply){.status = 400};
+	return (struct fake_reply){.status = 201};
+}
+
+static void poison_is_isolated_and_dropped(void **state)
+{
+	struct fake_collector *c = fake_start(poison_is_7, NULL);
+	struct shipper *s = ship_to(c->url);
+	unsigned next = 0;
+
+	(void)state;
+	given = 0;
+	give(s, 0, 300);
+	assert_true(fake_wait(c, &c->nids, 297));
+	stop(s);
+	assert_int_equal(stats_get(STAT_ship_dropped_poison), 3);
+	assert_int_equal(c->nids, 297);
+	for (unsigned i = 0; i < 300; i++)
+		if (i % 100 != 7)
+			assert_int_equal(c->ids[next++], i);
+	fake_stop(c);
+}
+
+static struct fake_reply all_bad(void *ctx, const struct fake_request *r)
+{
+	(void)r;
+	return (struct fake_reply){.status = __atomic_load_n((int *)ctx, __ATOMIC_SEQ_CST)};
+}
+
+static void a_collector_that_finds_everything_bad_does_not_empty_the_queue(void **state)
+{
+	int status = 400;
+	struct fake_collector *c = fake_start(all_bad, &status);
+	struct shipper *s;
+	struct ship_status st;
+
+	(void)state;
+	given = 0;
+	options.refused_probe = 60000;
+	s = ship_to(c->url);
+	give(s, 0, 500);
+	do {
+		usleep(1000);
+		shipper__status(s, &st);
+	} while (st.state != SHIP_REFUSED);
+	assert_int_equal(stats_get(STAT_ship_dropped_poison), 20);
+	assert_int_equal(st.queued_events, 480);
+	expect_balance(s);
+	stop(s);
+	assert_int_equal(stats_get(STAT_ship_dropped_shutdown), 480);
+	fake_stop(c);
+}
+
+static void a_refusal_is_loud_and_probed_again(void **state)
+{
+	static const int refusals[] = {401, 402, 403, 404, 410, 301};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+		int status = refusals[i];
+		struct fake_collector *c = fake_start(all_bad, &status);
+		struct shipper *s = ship_to(c->url);
+		struct ship_status st;
+		const char *loud;
+
+		given = 0;
+		stats_reset();
+		logged[0] = '\0';
+		give(s, 0, 100);
+		assert_true(fake_wait(c, &c->requests, 3));
+		/* Not more than one probe in its time, and one line. */
+		assert_true(c->requests <= 4);
+		shipper__status(s, &st);
+		assert_int_equal(st.state, SHIP_REFUSED);
+		assert_int_equal(st.last_http_status, refusals[i]);
+		assert_int_equal(st.queued_events, 100);
+		pthread_mutex_lock(&logged_lock);
+		loud = strstr(logged, "REFUSES");
+		assert_non_null(loud);
+		assert_null(strstr(loud + 1, "REFUSES"));
+		pthread_mutex_unlock(&logged_lock);
+		__atomic_store_n(&status, 201, __ATOMIC_SEQ_CST);
+		assert_true(fake_wait(c, &c->nids, 100));
+		expect_ids(c, 0, 100);
+		stop(s);
+		fake_stop(c);
+	}
+}
+
+static void a_full_queue_refuses_and_counts(void **state)
+{
+	struct fake_collector *c = fake_start(accept_all, NULL);
+	struct shipper *s;
+	unsigned refused = 0;
+
+	(void)state;
+	given = 0;
+	fake_set_down(c, true);
+	options.event_queue_size = 100;
+	options.shutdown_timeout = 50;
+	s = ship_to(c->url);
+	for (unsigned i = 0; i < 150; i++)
+		refused += give_sized(s, i, 3) == -ENOSPC;
+	assert_int_equal(refused, 50);
+	assert_int_equal(stats_get(STAT_queue_dropped_full), 50);
+	expect_balance(s);
+	stop(s);
+	assert_int_equal(stats_get(STAT_ship_dropped_shutdown), 100);
+	fake_stop(c);
+}
+
+static void an_outage_passes_through_the_spool(void **state)
+{
+	struct fake_collector *c = fake_start(accept_all, NULL);
+	struct shipper *s;
+	struct ship_status st;
+
+	(void)state;
+	given = 0;
+	use_spool();
+	options.event_queue_size = 200; /* much less than the outage brings */
+	fake_set_down(c, true);
+	s = ship_to(c->url);
+	for (unsigned i = 0; i < 5000; i++)
+		while (give_sized(s, i, 3))
+			usleep(500);
+	expect_balance(s);
+	shipper__status(s, &st);
+	assert_int_equal(st.state, SHIP_RETRYING);
+	assert_true(st.spooled_events > 4000);
+	fake_set_down(c, false);
+	for (unsigned i = 5000; i < 5100; i++)
+		while (give_sized(s, i, 3))
+			usleep(500);
+	assert_true(fake_wait(c, &c->nids, 5100));
+	stop(s);
+	expect_set(c, 0, 5100);
+	assert_int_equal(stats_get(STAT_ship_sent_events), 5100);
+	assert_int_equal(dropped(), 0);
+	fake_stop(c);
+}
+
+static void new_events_are_not_starved_by_the_backlog(void **state)
+{
+	struct fake_collector *c = fake_start(accept_all, NULL);
+	struct shipper *s;
+	unsigned at = 0;
+
+	(void)state;
+	given = 0;
+	use_spool();
+	fake_set_down(c, true);
+	options.shutdown_timeout = 0;
+	s = ship_to(c->url);
+	give(s, 0, 3000);
+	stop(s);
+	fake_set_down(c, false);
+	given = 0;
+	options.shutdown_timeout = 5000;
+	stats_reset();
+	s = ship_to(c->url);
+	give(s, 3000, 10);
+	assert_true(fake_wait(c, &c->nids, 3010));
+	stop(s);
+	expect_set(c, 0, 3010);
+	while (c->ids[at] < 3000)
+		at++;
+	assert_true(at < 2500);
+	fake_stop(c);
+}
+
+static void a_healthy_collector_keeps_the_disk_idle(void **state)
+{
+	struct fake_collector *c = fake_start(accept_all, NULL);
+	struct shipper *s;
+
+	(void)state;
+	given = 0;
+	use_spool();
+	options.spool_sync = 1000;
+	s = ship_to(c->url);
+	give(s, 0, 1000);
+	assert_true(fake_wait(c, &c->nids, 1000));
+	stop(s);
+	assert_int_equal(stats_get(STAT_ship_spooled_events), 0);
+	fake_stop(c);
+}
+
+static void the_end_spools_what_could_not_be_sent(void **state)
+{
+	int status = 401;
+	struct fake_collector *c = fake_start(all_bad, &status);
+	struct shipper *s;
+
+	(void)state;
+	given = 0;
+	use_spool();
+	options.spool_sync = 60000;
+	s = ship_to(c->url);
+	give(s, 0, 77);
+	stop(s);
+	assert_int_equal(dropped(), 0);
+	status = 201;
+	given = 0;
+	stats_reset();
+	s = ship_to(c->url);
+	assert_true(fake_wait(c, &c->nids, 77));
+	expect_ids(c, 0, 77);
+	stop(s);
+	assert_int_equal(stats_get(STAT_ship_recovered_events), 77);
+	fake_stop(c);
+}
+
+/* A request that gets no answer is on disk before it is given up, and is delivered once as far as is known. */
+static void a_silent_collector_costs_nothing(void **state)
+{
+	struct failing f = {{.status = FAKE_SILENCE}, 2};
+	struct fake_collector *c = fake_start(fail_first, &f);
+	struct shipper *s;
+
+	(void)state;
+	given = 0;
+	use_spool();
+	s = ship_to(c->url);
+	give(s, 0, 50);
+	assert_true(fake_wait(c, &c->nids, 50));
+	stop(s);
+	expect_set(c, 0, 50);
+	assert_int_equal(c->nids, 50);
+	assert_true(stats_get(STAT_ship_spooled_events) >= 10);
+	fake_stop(c);
+}
+
+static void killed_it_loses_only_what_is_younger_than_the_sync_interval(void **state)
+{
+	struct fake_collector *c = fake_start(accept_all, NULL);
+	struct shipper *s;
+	pid_t pid;
+
+	(void)state;
+	given = 0;
+	use_spool();
+	fake_set_down(c, true);
+	pid = fork();
+	if (pid == 0) {
+		s = ship_to(c->url);
+		give(s, 0, 500);
+		usleep(options.spool_sync * 1000 * 3);
+		raise(SIGKILL);
+	}
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	fake_set_down(c, false);
+	s = ship_to(c->url);
+	assert_true(fake_wait(c, &c->nids, 500));
+	stop(s);
+	expect_set(c, 0, 500);
+	fake_stop(c);
+}
+
+static void poison_from_the_spool_is_isolated_too(void **state)
+{
+	struct fake_collector *c = fake_start(poison_is_7, NULL);
+	struct shipper *s;
+
+	(void)state;
+	given = 0;
+	use_spool();
+	fake_set_down(c, true);
+	s = ship_to(c->url);
+	give(s, 0, 200);
+	usleep(200000);
+	fake_set_down(c, false);
+	assert_true(fake_wait(c, &c->nids, 198));
+	while (stats_get(STAT_ship_dropped_poison) < 2)
+		usleep(1000);
+	stop(s);
+	assert_int_equal(stats_get(STAT_ship_dropped_poison), 2);
+	fake_stop(c);
+}
+
+static void an_unwritable_spool_leaves_the_memory(void **state)
+{
+	struct fake_collector *c = fake_start(accept_all, NULL);
+	struct shipper *s;
+	char path[128];
+
+	(void)state;
+	given = 0;
+	use_spool();
+	fake_set_down(c, true);
+	s = ship_to(c->url);
+	/* Gone under its feet: files can no longer be made in it. */
+	snprintf(path, sizeof(path), "%s-gone", spool);
+	assert_int_equal(rmdir(spool), 0);
+	give(s, 0, 300);
+	usleep(200000);
+	expect_balance(s);
+	assert_non_null(strstr(logged, "cannot write to"));
+	fake_set_down(c, false);
+	assert_true(fake_wait(c, &c->nids, 300));
+	stop(s);
+	expect_ids(c, 0, 300);
+	fake_stop(c);
+}
+
+/* --- remote configuration ------------------------------------------------------------------------------------------
+ */
+
+struct remote_seen {
+	pthread_mutex_t lock;
+	unsigned configs, rules;
+	char last[128];
+};
+
+static void on_remote(void *ctx, bool rules, struct span body)
+{
+	struct remote_seen *seen = ctx;
+
+	pthread_mutex_lock(&seen->lock);
+	if (rules)
+		seen->rules++;
+	else
+		seen->configs++;
+	snprintf(seen->last, sizeof(seen->last), "%.*s", (int)body.n, body.p);
+	pthread_mutex_unlock(&seen->lock);
+}
+
+struct remote_server {
+	int tag; /* atomic */
+	unsigned configs, rules, big;
+};
+
+static struct fake_reply serve_remote(void *ctx, const struct fake_request *r)
+{
+	struct remote_server *srv = ctx;
+	static char headers[8][128], big[60000];
+	int tag = __atomic_load_n(&srv->tag, __ATOMIC_SEQ_CST);
+
+	snprintf(
+		headers[tag], sizeof(headers[0]), "x-moesif-config-etag: v%d\r\nX-Moesif-Rules-Tag: r%d\r\n", tag, tag);
+	if (r->post)
+		return (struct fake_reply){.status = 201, .headers = headers[tag]};
+	if (!strstr(r->head, "X-Moesif-Application-Id: " APPLICATION_ID "\r\n"))
+		return (struct fake_reply){.status = 401};
+	if (strcmp(r->path, "/collector/v1/config") == 0) {
+		__atomic_add_fetch(&srv->configs, 1, __ATOMIC_SEQ_CST);
+		memset(big, ' ', sizeof(big) - 1);
+		return (struct fake_reply){
+			.status = 200, .headers = headers[tag], .body = srv->big ? big : "{\"sample_rate\":42}"};
+	}
+	__atomic_add_fetch(&srv->rules, 1, __ATOMIC_SEQ_CST);
+	return (struct fake_reply){.status = strcmp(r->path, "/collector/v1/rules") == 0 ? 200 : 404, .body = "[]"};
+}
+
+static struct shipper *ship_with_remote(const char *url, struct remote_seen *seen)
+{
+	struct shipper *s;
+
+	pthread_mutex_init(&seen->lock, NULL);
+	options.remote_config = true;
+	free(options.api_endpoint);
+	options.api_endpoint = strdup(url);
+	s = shipper__new(&options, (struct remote_sink){on_remote, seen});
+	assert_non_null(s);
+	return s;
+}
+
+static void wait_for(unsigned *n, unsigned want)
+{
+	for (int i = 0; i < 10000 && __atomic_load_n(n, __ATOMIC_SEQ_CST) < want; i++)
+		usleep(1000);
+	assert_true(__atomic_load_n(n, __ATOMIC_SEQ_CST) >= want);
+}
+
+static void configuration_is_fetched_at_the_start_and_at_intervals(void **state)
+{
+	struct remote_server srv = {0};
+	struct remote_seen seen = {.configs = 0};
+	struct fake_collector *c = fake_start(serve_remote, &srv);
+	struct shipper *s;
+
+	(void)state;
+	given = 0;
+	options.remote_interval = 50;
+	s = ship_with_remote(c->url, &seen);
+	wait_for(&seen.configs, 3);
+	wait_for(&seen.rules, 3);
+	shipper__stop(s);
+	shipper__free(s);
+	fake_stop(c);
+}
+
+static void a_new_tag_fetches_it_and_the_same_does_not(void **state)
+{
+	struct remote_server srv = {0};
+	struct remote_seen seen = {.configs = 0};
+	struct fake_collector *c = fake_start(serve_remote, &srv);
+	struct shipper *s = ship_with_remote(c->url, &seen);
+
+	(void)state;
+	given = 0;
+	wait_for(&seen.configs, 1);
+	for (unsigned i = 0; i < 10; i++) {
+		give(s, i * 10, 10);
+		assert_true(fake_wait(c, &c->nids, i * 10 + 10));
+	}
+	usleep(50000);
+	assert_int_equal(srv.configs, 1);
+	__atomic_store_n(&srv.tag, 1, __ATOMIC_SEQ_CST);
+	give(s, 100, 10);
+	/* Not at once: tags that change all the time must not cause a fetch each. */
+	wait_for(&seen.configs, 2);
+	give(s, 110, 10);
+	assert_true(fake_wait(c, &c->nids, 120));
+	usleep(50000);
+	assert_int_equal(srv.configs, 2);
+	stop(s);
+	fake_stop(c);
+}
+
+/* --- the rest ------------------------------------------------------------------------------------------------------
+ */
+
+static void bad_options_are_refused(void **state)
+{
+	static const char *const endpoints[] = {
+		"", "ftp://x", "api.moesif.net", "https://u:p@host", "https://x/?a", "http://a b", "https://x\r\nX: y"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(endpoints) / sizeof(endpoints[0]); i++) {
+		free(options.api_endpoint);
+		options.api_endpoint = strdup(endpoints[i]);
+		assert_null(shipper__new(&options, (struct remote_sink){NULL, NULL}));
+		assert_int_equal(errno, EINVAL);
+	}
+	free(options.api_endpoint);
+	options.api_endpoint = strdup("http://127.0.0.1:1");
+	free(options.application_id);
+	options.application_id = strdup("a\r\nX-Evil: 1");
+	assert_null(shipper__new(&options, (struct remote_sink){NULL, NULL}));
+	free(options.application_id);
+	options.application_id = NULL;
+	assert_null(shipper__new(&options, (struct remote_sink){NULL, NULL}));
+	options.application_id = strdup("a");
+	options.compression = strdup("brotli");
+	assert_null(shipper__new(&options, (struct remote_sink){NULL, NULL}));
+	free(options.compression);
+	options.compression = NULL;
+	options.spool_dir = strdup("/proc/nowhere");
+	assert_null(shipper__new(&options, (struct remote_sink){NULL, NULL}));
+	shipper__free(NULL);
+}
+
+static void the_probe_tells_what_the_collector_says(void **state)
+{
+	static const struct {
+		int status, want;
+	} cases[] = {{200, 0}, {401, -EACCES}, {402, -EACCES}, {403, -EACCES}, {500, -EIO}, {FAKE_RESET, -EIO}};
+	char text[100];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		int status = cases[i].status;
+		struct fake_collector *c = fake_start(all_bad, &status);
+
+		free(options.api_endpoint);
+		options.api_endpoint = strdup(c->url);
+		assert_int_equal(shipper_probe(&options, text, sizeof(text)), cases[i].want);
+		assert_true(text[0]);
+		fake_stop(c);
+	}
+	assert_int_equal(shipper_probe(&options, text, sizeof(text)), -EIO);
+	assert_non_null(strstr(text, "no answer"));
+}
+
+static void stopping_at_once_delivers_what_waits(void **state)
+{
+	struct fake_collector *c = fake_start(accept_all, NULL);
+	struct shipper *s;
+
+	(void)state;
+	given = 0;
+	options.batch_age = 60000;
+	options.batch_size = 10000;
+	s = ship_to(c->url);
+	give(s, 0, 123);
+	stop(s);
+	expect_ids(c, 0, 123);
+	fake_stop(c);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(batches_arrive_in_order),
+		T(several_requests_at_once_lose_nothing),
+		T(compression_as_the_plugin),
+		T(a_collector_without_compression_gets_plain_requests),
+		T(failures_are_retried_in_order),
+		T(retry_after_is_honoured),
+		T(too_large_is_split_then_slimmed_then_dropped),
+		T(poison_is_isolated_and_dropped),
+		T(a_collector_that_finds_everything_bad_does_not_empty_the_queue),
+		T(a_refusal_is_loud_and_probed_again),
+		T(a_full_queue_refuses_and_counts),
+		T(an_outage_passes_through_the_spool),
+		T(new_events_are_not_starved_by_the_backlog),
+		T(a_healthy_collector_keeps_the_disk_idle),
+		T(the_end_spools_what_could_not_be_sent),
+		T(a_silent_collector_costs_nothing),
+		T(killed_it_loses_only_what_is_younger_than_the_sync_interval),
+		T(poison_from_the_spool_is_isolated_too),
+		T(an_unwritable_spool_leaves_the_memory),
+		T(configuration_is_fetched_at_the_start_and_at_intervals),
+		T(a_new_tag_fetches_it_and_the_same_does_not),
+		T(bad_options_are_refused),
+		T(the_probe_tells_what_the_collector_says),
+		T(stopping_at_once_delivers_what_waits),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

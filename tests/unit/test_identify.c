@@ -305,6 +305,21 @@ static void test_refused_names_nobody(void **state)
 	assert_string_equal(user(), "user");
 }
 
+static void test_an_unseen_leg_names_nobody_by_token(void **state)
+{
+	static const enum join_how unheard[] = {JOIN_MISSING, JOIN_AMBIGUOUS};
+
+	(void)state;
+	/* Kong may have said "alice" upstream where the token says "user": that leg was not seen. */
+	for (size_t i = 0; i < 2; i++) {
+		struct txn_spec spec = {.creq = "GET /a HTTP/1.1\nHost: h\nAuthorization: Basic dXNlcjpwYXNz\n\n",
+			.cresp = "HTTP/1.1 200 OK\nX-Kong-Upstream-Latency: 1\n\n", .how = unheard[i]};
+
+		run(spec);
+		assert_string_equal(user(), NONE);
+	}
+}
+
 static void test_learnt(void **state)
 {
 	(void)state;
@@ -426,6 +441,7 @@ int main(void)
 		kit_test(test_trust),
 		kit_test(test_anonymous),
 		kit_test(test_refused_names_nobody),
+		kit_test(test_an_unseen_leg_names_nobody_by_token),
 		kit_test(test_learnt),
 		kit_test(test_learnt_elsewhere),
 		kit_test(test_session_token),

@@ -18,10 +18,14 @@
 
 #include "base/clock.h"
 #include "base/stats.h"
+#include "capture/features.h"
 #include "capture/recorder.h"
+#include "ops/notify.h"
+#include "ops/privs.h"
 #include "wire/conns.h"
 
 #define TICK_NS 100000000ull
+#define STATUS_NS 1000000000ull
 #define CLOCK_STEP_NS 1000000 /* a wall clock that moved by less is not worth a record */
 #define REMOTE_MAX (4u << 20)
 
@@ -34,11 +38,13 @@ struct agent {
 	struct moesif *moesif;
 	struct shipper *shipper;
 	struct output *output;
+	struct notify *notify;
 
 	int epoll_fd, signal_fd, wake_fd;
 	bool stop, failed;
 	int64_t wall_offset;
 	uint64_t now, last_tick; /* time of the records, monotonic ns */
+	uint64_t last_status;
 	unsigned long record_failures;
 
 	pthread_mutex_t remote_lock;
@@ -99,8 +105,8 @@ static void record(struct agent *a, const struct record *rec)
 	int err = a->recorder ? recorder__write(a->recorder, rec) : 0;
 
 	if (err && log_rate(&a->record_failures))
-		log_err("record", "cannot write to %s: %s; the recording ends here, capture goes on", a->config->record_file,
-			strerror(-err));
+		log_err("record", "cannot write to %s: %s; the recording ends here, capture goes on",
+			a->config->record_file, strerror(-err));
 }
 
 static void apply(struct agent *a, const struct record *rec)
@@ -197,6 +203,22 @@ static void take_remote(struct agent *a)
 	buf__free(&got);
 }
 
+static void tell_status(struct agent *a, uint64_t now)
+{
+	char text[200];
+	size_t workers = source__workers(a->source);
+
+	notify__alive(a->notify, now);
+	if (now - a->last_status < STATUS_NS)
+		return;
+	a->last_status = now;
+	snprintf(text, sizeof(text),
+		"watching %zu worker%s, %" PRIu64 " calls, %" PRIu64 " events, %" PRIu64 " delivered", workers,
+		workers == 1 ? "" : "s", stats_get(STAT_txn_seen), stats_get(STAT_txn_events),
+		stats_get(STAT_ship_sent_events));
+	notify__status(a->notify, text);
+}
+
 static void reload(struct agent *a)
 {
 	struct config *fresh;
@@ -210,7 +232,8 @@ static void reload(struct agent *a)
 		config__free(fresh);
 		return;
 	}
-	/* What sits inside running stages (ring, queue, endpoint) stays as it was: its owners borrow the old strings. */
+	/* What sits inside running stages (ring, queue, endpoint) stays as it was: its owners borrow the old strings.
+	 */
 	struct moesif_options old = a->config->moesif;
 	struct config_filter old_filter = a->config->filter;
 	a->config->moesif = fresh->moesif;
@@ -234,9 +257,11 @@ static void on_signal(struct agent *a)
 	struct signalfd_siginfo si;
 
 	while (read(a->signal_fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
-		if (si.ssi_signo == SIGHUP)
+		if (si.ssi_signo == SIGHUP) {
+			notify__reloading(a->notify);
 			reload(a);
-		else if (si.ssi_signo == SIGUSR1)
+			notify__ready(a->notify, "configuration reloaded");
+		} else if (si.ssi_signo == SIGUSR1)
 			log_counters();
 		else
 			a->stop = true;
@@ -284,9 +309,27 @@ static void wait_for_work(struct agent *a, int timeout_ms)
 	}
 }
 
+/* From here on only what discovery needs: nodes and libraries come and go as long as the agent runs. */
+static int drop_privileges(struct agent *a)
+{
+	struct privs_options o = {0};
+	struct features f;
+	int err;
+
+	if (!a->config->sandbox)
+		return 0;
+	if (privs_uprobes_want_admin())
+		o.keep_admin = features_probe(a->config->capture.force, &f) || !f.has[FEATURE_MULTI];
+	err = privs_drop(&o);
+	if (err)
+		log_err("privs", "cannot give up privileges: %s; sandbox: false goes without", strerror(-err));
+	return err;
+}
+
 static int run_live(struct agent *a)
 {
-	uint64_t deadline = a->config->run_seconds ? clock_mono_ns() + a->config->run_seconds * 1000000000ull : UINT64_MAX;
+	uint64_t deadline =
+		a->config->run_seconds ? clock_mono_ns() + a->config->run_seconds * 1000000000ull : UINT64_MAX;
 	uint64_t before;
 	int err;
 
@@ -297,18 +340,24 @@ static int run_live(struct agent *a)
 		log_err("capture", "cannot start capturing: %s", strerror(-err));
 		return err;
 	}
+	err = drop_privileges(a);
+	if (err)
+		return err;
 	a->now = clock_mono_ns();
 	tell_clock(a, a->now, source__wall_offset(a->source));
 	err = source__poll(a->source, 0);
 	log_info("agent", "ready, watching %zu worker%s", source__workers(a->source),
 		source__workers(a->source) == 1 ? "" : "s");
+	notify__ready(a->notify, "capturing");
 	while (!a->stop && err >= 0 && clock_mono_ns() < deadline) {
 		wait_for_work(a, (int)a->config->capture.poll_ms);
 		/* Every record older than this is in the ring by now, so a tick of this time comes after them. */
 		before = clock_mono_ns();
 		err = source__poll(a->source, 0);
-		if (before - a->last_tick >= TICK_NS)
+		if (before - a->last_tick >= TICK_NS) {
 			tick(a, before);
+			tell_status(a, before);
+		}
 	}
 	if (err >= 0) {
 		before = clock_mono_ns();
@@ -337,9 +386,11 @@ static void say_farewell(const struct agent *a)
 {
 	if (a->config->command != CONFIG_RUN)
 		return;
-	log_info("agent", "done: %" PRIu64 " calls seen, %" PRIu64 " events, %" PRIu64 " delivered, %" PRIu64
-			  " records and %" PRIu64 " stream bytes lost", stats_get(STAT_txn_seen), stats_get(STAT_txn_events),
-		stats_get(STAT_ship_sent_events), stats_get(STAT_capture_lost_data), stats_get(STAT_wire_gap_lost));
+	log_info("agent",
+		"done: %" PRIu64 " calls seen, %" PRIu64 " events, %" PRIu64 " delivered, %" PRIu64
+		" records and %" PRIu64 " stream bytes lost",
+		stats_get(STAT_txn_seen), stats_get(STAT_txn_events), stats_get(STAT_ship_sent_events),
+		stats_get(STAT_capture_lost_data), stats_get(STAT_wire_gap_lost));
 }
 
 int agent__run(struct agent *a)
@@ -347,6 +398,7 @@ int agent__run(struct agent *a)
 	int err = a->config->command == CONFIG_REPLAY ? run_replay(a) : run_live(a);
 	int out;
 
+	notify__stopping(a->notify, "delivering what is queued");
 	conns__flush(a->conns, a->now);
 	join__flush(a->join);
 	if (a->shipper)
@@ -413,8 +465,10 @@ static int open_output(struct agent *a)
 	return -errno;
 }
 
-static int open_shipper(struct agent *a)
+/* Its thread talks to the network: it gets no capability. */
+static int open_shipper(void *ctx)
 {
+	struct agent *a = ctx;
 	struct remote_sink remote = {.fn = on_remote, .ctx = a};
 
 	if (a->config->command != CONFIG_RUN || !config_ships(a->config))
@@ -436,7 +490,8 @@ static int open_recorder(struct agent *a)
 		log_err("record", "cannot create the recording %s: %s", path, strerror(errno));
 		return -errno;
 	}
-	log_warn("record", "%s will hold raw traffic, credentials included: masks do not apply to it (mode 0600)", path);
+	log_warn(
+		"record", "%s will hold raw traffic, credentials included: masks do not apply to it (mode 0600)", path);
 	return 0;
 }
 
@@ -465,9 +520,10 @@ struct agent *agent__new(struct config *c)
 	}
 	a->config = c;
 	a->epoll_fd = a->signal_fd = a->wake_fd = -1;
+	a->notify = notify__open();
 	pthread_mutex_init(&a->remote_lock, NULL);
 	buf__init(&a->remote, REMOTE_MAX);
-	err = open_loop(a);
+	err = a->notify ? open_loop(a) : -ENOMEM;
 	if (!err)
 		err = open_output(a);
 	if (!err)
@@ -479,7 +535,7 @@ struct agent *agent__new(struct config *c)
 	if (!err)
 		err = open_recorder(a);
 	if (!err)
-		err = open_shipper(a);
+		err = c->sandbox ? privs_without(open_shipper, a) : open_shipper(a);
 	if (!err)
 		return a;
 	agent__free(a);
@@ -508,6 +564,7 @@ void agent__free(struct agent *a)
 	close_fd(a->epoll_fd);
 	close_fd(a->signal_fd);
 	close_fd(a->wake_fd);
+	notify__free(a->notify);
 	buf__free(&a->remote);
 	pthread_mutex_destroy(&a->remote_lock);
 	config__free(a->config);

@@ -68,6 +68,7 @@ struct config *config__new(void)
 	wire_limits_default(&c->wire);
 	join_limits_default(&c->join);
 	c->log_level = LOG_LVL_INFO;
+	c->sandbox = true;
 	c->metrics_listen = strdup("127.0.0.1:9464");
 	if (!c->metrics_listen || !c->ship.api_endpoint || !c->moesif.api_version) {
 		config__free(c);

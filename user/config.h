@@ -54,6 +54,7 @@ struct config {
 	int log_json;		   /* 0 text, 1 JSON lines */
 	bool debug;		   /* the plugin's name for log_level debug */
 	char *metrics_listen;	   /* address:port; NULL: no endpoint */
+	bool sandbox;		   /* give up privileges once everything is attached */
 	uint32_t status_page_calls;      /* last calls that the status page shows; 0: none */
 	char *application_id_file; /* what it held is in ship.application_id */
 

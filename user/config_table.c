@@ -198,6 +198,8 @@ const struct option option_table[] = {
 	 .help = "most bytes copied of one system or library call"},
 	{"poll_interval", OPT_U32, UNIT_MS, AT(capture.poll_ms), RANGE(1, 1000), .group = G_CAPTURE,
 	 .help = "longest time between two looks into the buffer"},
+	{"sandbox", OPT_BOOL, AT(sandbox), .group = G_CAPTURE,
+	 .help = "give up privileges and filter system calls once everything is attached"},
 	{"force_missing", OPT_STRING, .flags = OPTION_HIDDEN, AT(capture.force), .meta = "FEATURES", .group = G_TEST,
 	 .help = "kernel features to treat as missing"},
 

@@ -1,6 +1,7 @@
 #include <stdio.h>
 
 #include "agent.h"
+#include "ops/privs.h"
 
 static int check(struct config *c)
 {
@@ -9,7 +10,9 @@ static int check(struct config *c)
 
 	config__print(c, stdout);
 	fflush(stdout);
-	bad = capture_check(&c->capture, stdout);
+	bad = privs_check(stdout);
+	fflush(stdout);
+	bad |= capture_check(&c->capture, stdout);
 	if (config_ships(c)) {
 		int err = shipper_probe(&c->ship, text, sizeof(text));
 
@@ -26,8 +29,10 @@ int main(int argc, char **argv)
 {
 	struct config *c;
 	struct agent *a;
-	int rc = config_load(argc, argv, &c);
+	int rc;
 
+	privs_start();
+	rc = config_load(argc, argv, &c);
 	if (rc)
 		return rc > 0 ? 0 : 2;
 	log_set_level(c->log_level);

@@ -59,12 +59,13 @@ static inline void txn_message(struct message *m, const char *text, size_t body_
 		buf__append_span(&m->target, txn_word(&line));
 		m->minor = span_eq(line, SPAN_LIT("HTTP/1.0")) ? 0 : 1;
 	} else {
-		m->status = (uint16_t)atoi(line.p);
+		m->status = (uint16_t)atoi(line.n ? line.p : "0");
 	}
 	m->major = h2 ? 2 : 1;
 	for (p = txn_line(p, &line); line.n; p = txn_line(p, &line)) {
 		const char *colon = memchr(line.p + 1, ':', line.n - 1);
-		struct span name = span_of(line.p, (size_t)(colon - line.p)), value = span_skip(line, name.n + 1);
+		struct span name = span_of(line.p, colon ? (size_t)(colon - line.p) : line.n);
+		struct span value = span_skip(line, name.n + 1);
 
 		if (value.n && value.p[0] == ' ')
 			value = span_skip(value, 1);
@@ -79,7 +80,7 @@ static inline void txn_message(struct message *m, const char *text, size_t body_
 	}
 	buf__append(&m->body, p, body_n ? body_n : strlen(p));
 	m->body_len = m->body.n;
-	m->head_done = true;
+	m->head_done = !request || (m->method.n && m->target.n);
 	m->end = MSG_COMPLETE;
 	m->t_first_ns = m->t_head_ns = t_ns;
 	m->t_last_ns = t_ns + 1000;

@@ -308,7 +308,23 @@ static void test_gap_in_heads(void **state)
 	rig__lose(&r, DIR_OUT, 43, GAP_NONE);
 	rig__in(&r, GET("f"));
 	rig__out(&r, OK5);
-	want(&r, "GET /e 1.1 complete 0 \"\" > 0 0.0 lost 0 \"\"\n" GOOD("f"));
+	/* It is believed when no other request turns out to have come between. */
+	want(&r, "GET /e 1.1 complete 0 \"\" > 0 0.0 lost 0 \"\"\n");
+	rig__in(&r, GET("g"));
+	rig__out(&r, OK5);
+	want(&r, "GET /e 1.1 complete 0 \"\" > 0 0.0 lost 0 \"\"\n" GOOD("f") GOOD("g"));
+	buf__clear(&r.brief);
+	/* As before, but a request was lost, too: the answer stands alone. */
+	rig__in(&r, GET("p"));
+	rig__lose(&r, DIR_OUT, 43, GAP_NONE);
+	rig__in(&r, GET("q"));
+	rig__lose(&r, DIR_OUT, 43, GAP_NONE);
+	rig__lose(&r, DIR_IN, 28, GAP_NONE);
+	rig__out(&r, OK5);
+	rig__in(&r, GET("s"));
+	rig__out(&r, OK5);
+	want(&r, "GET /p 1.1 complete 0 \"\" > 0 0.0 lost 0 \"\"\nGET /q 1.1 complete 0 \"\" > 0 0.0 lost 0 \"\"\n"
+		 " > 200 1.1 complete 5 \"hello\"\n" GOOD("s"));
 	buf__clear(&r.brief);
 	/* A whole request: its answer stands alone. */
 	rig__lose(&r, DIR_IN, 20, GAP_LOST);

@@ -11,6 +11,10 @@ struct h1call {
 	bool turn; /* its request came with a read or write of its own, not behind another one: whatever came before
 		    * it had been answered by then, since nginx takes one request after the other */
 	bool owed; /* when it began, the answer to an earlier one was not known to be over */
+	bool hole; /* bytes of the direction of responses were lost since it began */
+	bool overtaken; /* bytes of the direction of requests were lost since, other than of its body */
+	bool doubtful;	/* its response came after such a hole, which may have held its own and a whole other call: held
+			 * back until the next position of the direction of requests says that there was none */
 	bool begun;
 	bool tentative; /* found while looking for a place to go on; not believed before its start line was read */
 	bool unasked;	/* only its response was seen */

@@ -107,7 +107,7 @@ void h1conn__settle(struct proto *p, uint64_t t_ns)
 {
 	struct h1call *c;
 
-	while ((c = h1calls__first(&p->calls)) != NULL && c->req_over && c->resp_over) {
+	while ((c = h1calls__first(&p->calls)) != NULL && c->req_over && c->resp_over && !c->doubtful) {
 		begin(p, c);
 		hand_on(p, c, t_ns);
 		h1calls__pop(&p->calls);
@@ -124,6 +124,55 @@ void h1conn__settle(struct proto *p, uint64_t t_ns)
 	for (uint32_t i = 0; i < p->calls.n; i++)
 		if (i == 0 || p->calls.v[i].turn)
 			begin(p, &p->calls.v[i]);
+}
+
+void h1conn__confirm(struct proto *p, uint64_t t_ns)
+{
+	struct h1call *c = h1calls__first(&p->calls);
+
+	if (!c || !c->doubtful)
+		return;
+	c->doubtful = false;
+	h1conn__settle(p, t_ns);
+}
+
+/* The response goes to an exchange of its own, whose request was not seen. */
+static struct exchange *part(struct proto *p, struct exchange *x, uint64_t t_ns)
+{
+	struct exchange *own = exchange__new(p->env, ++p->ordinal, t_ns);
+	struct message resp = x->resp;
+
+	if (!own)
+		return NULL;
+	x->resp = own->resp;
+	own->resp = resp;
+	exchange__charge(p->env, x);
+	exchange__charge(p->env, own);
+	return own;
+}
+
+void h1conn__deny(struct proto *p, uint64_t t_ns)
+{
+	struct h1call *c = h1calls__first(&p->calls);
+	struct exchange *own = NULL;
+
+	if (!c || !c->doubtful)
+		return;
+	c->doubtful = false;
+	if (!c->resp_over) {
+		http1_reader__reset(p->resp.reader);
+		p->resp.reading = p->resp.synced = false;
+		c->resp_over = true;
+	} else if (c->x) {
+		own = part(p, c->x, t_ns);
+	}
+	if (c->x) {
+		message__free(&c->x->resp);
+		c->x->resp = (struct message){.end = MSG_LOST};
+	}
+	h1conn__settle(p, t_ns);
+	if (own)
+		exchange__finish(p->env, own, t_ns);
 }
 
 int h1conn__charge(struct proto *p)
@@ -151,6 +200,7 @@ static bool still_open(enum msg_end end)
 
 enum proto_state h1conn__give_up(struct proto *p, uint64_t t_ns)
 {
+	h1conn__deny(p, t_ns);
 	for (uint32_t i = 0; i < p->calls.n; i++) {
 		struct h1call *c = &p->calls.v[i];
 
@@ -216,6 +266,10 @@ static void h1conn__close(struct proto *p, uint64_t t_ns)
 {
 	enum conn_ending why = p->env->ending ? *p->env->ending : ENDING_CLOSE;
 
+	if (why == ENDING_CLOSE)
+		h1conn__confirm(p, t_ns);
+	else
+		h1conn__deny(p, t_ns);
 	for (uint32_t i = 0; i < p->calls.n; i++) {
 		struct h1call *c = &p->calls.v[i];
 
@@ -256,6 +310,10 @@ static void h1conn__tick(struct proto *p, uint64_t t_ns)
 		return;
 	if (!c->req_over && (!x->req.head_done || !quiet(&x->req, t_ns, idle_ns)))
 		return;
+	if (c->doubtful) {
+		h1conn__deny(p, t_ns);
+		return;
+	}
 	if (!c->resp_over) {
 		x->resp.end = MSG_IDLE;
 		http1_reader__forget(p->resp.reader);

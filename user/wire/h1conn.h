@@ -39,6 +39,9 @@ struct h1call *h1conn__push(struct proto *p, uint64_t t_ns);
 void h1conn__drop_last(struct proto *p);
 /* Hand on the calls that are over, eldest first, and begin the one whose turn has come. */
 void h1conn__settle(struct proto *p, uint64_t t_ns);
+/* The direction of requests moved on without a gap: doubtful pairs are right; or with one: they may not be. */
+void h1conn__confirm(struct proto *p, uint64_t t_ns);
+void h1conn__deny(struct proto *p, uint64_t t_ns);
 /* Account for what heads and readers hold. 0 or -ENOSPC. */
 int h1conn__charge(struct proto *p);
 /* Everything open is handed on at a limit. */

@@ -147,6 +147,7 @@ enum proto_state h1conn__requests(struct proto *p, struct span in, uint64_t t_ns
 {
 	enum proto_state st = PROTO_GOOD;
 
+	h1conn__confirm(p, t_ns);
 	do {
 		if (!p->req.reading && !begin_message(p, &in, t_ns, start, &st))
 			break;
@@ -167,6 +168,7 @@ static void lose_request(struct proto *p, struct h1call *c, enum gap_cause cause
 		h1conn__settle(p, t_ns);
 		return;
 	}
+	c->overtaken = true;
 	if (c->x) {
 		c->x->req.end = MSG_LOST;
 		c->x->req.gap_causes |= (uint8_t)(1u << cause);
@@ -179,6 +181,7 @@ void h1conn__request_gap(struct proto *p, uint64_t n, enum gap_cause cause, uint
 {
 	struct span none = {0};
 
+	h1conn__deny(p, t_ns);
 	p->last = H1LAST_REQUEST;
 	if (p->req.reading) {
 		struct h1call *c = h1calls__last(&p->calls);
@@ -196,4 +199,6 @@ void h1conn__request_gap(struct proto *p, uint64_t n, enum gap_cause cause, uint
 			lose_request(p, c, cause, t_ns);
 	}
 	p->req.synced = false;
+	if (h1calls__last(&p->calls))
+		h1calls__last(&p->calls)->overtaken = true;
 }

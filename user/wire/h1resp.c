@@ -37,10 +37,11 @@ static void lose_all_but(struct proto *p, bool keep_last, uint64_t t_ns)
 }
 
 /* After a loss, the next response that can be told is that of a request which came by itself (so everything before it
- * had been answered) while an earlier answer was still missing (so that is what was lost, not this one's head). */
+ * had been answered) while an earlier answer was still missing (so that is what was lost, not this one's head). Where
+ * both directions lost something since, another call may have come and gone unseen. */
 static bool may_come(const struct h1call *c)
 {
-	return c && c->turn && c->owed && !c->resp_over;
+	return c && c->turn && c->owed && !c->resp_over && !(c->hole && c->overtaken);
 }
 
 /* A response whose request is not known: the only one that is read without a call is the first that follows something
@@ -70,7 +71,9 @@ static bool resync(struct proto *p, struct span *in, uint64_t t_ns, bool start, 
 		lose_all_but(p, true, t_ns);
 		p->resp.synced = true;
 		stats_inc(STAT_wire_resyncs);
-		begin_reading(p, h1calls__first(&p->calls));
+		c = h1calls__first(&p->calls);
+		c->doubtful = c->hole;
+		begin_reading(p, c);
 		return true;
 	}
 	if (looks && !c && !p->req.synced && p->last != H1LAST_RESPONSE)
@@ -282,5 +285,7 @@ void h1conn__response_gap(struct proto *p, uint64_t n, enum gap_cause cause, uin
 		}
 	}
 	p->resp.synced = false;
+	if (h1calls__last(&p->calls))
+		h1calls__last(&p->calls)->hole = true;
 	lose_all_but(p, may_come(h1calls__last(&p->calls)), t_ns);
 }

@@ -142,7 +142,7 @@ void headers__end(struct headers *h)
 		f->value_len--;
 		h->n--;
 	}
-	f->hash = header_hash(span_of(h->bytes + f->name_off, f->name_len));
+	f->hash = header_hash(headers__name_at(h, h->count - 1));
 	h->open = false;
 }
 
@@ -163,6 +163,8 @@ struct span headers__name_at(const struct headers *h, uint32_t i)
 {
 	if (i >= h->count)
 		return (struct span){0};
+	if (!h->bytes)
+		return SPAN_LIT("");
 	return span_of(h->bytes + h->fields[i].name_off, h->fields[i].name_len);
 }
 

@@ -1,0 +1,41 @@
+#!/usr/bin/env python3
+"""The exactness test of the system calls (calls.c) and of the TLS library's calls (tlscalls.c), with everything that this
+kernel has and with each of the newer features taken away."""
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+TOOLS = Path(__file__).resolve().parents[2] / "build" / "tests" / "bpf"
+WAYS = {
+    "calls": ["", "loop", "task_pt_regs", "tracefs", "loop,task_pt_regs"],
+    "tlscalls": ["", "placement", "multi_uprobe", "placement,multi_uprobe,preempt_guard,map_files"],
+}
+
+
+def main():
+    passed = failed = 0
+    if os.geteuid():
+        print("skipped: needs root\n0 passed, 0 failed")
+        return 0
+    for tool, ways in WAYS.items():
+        for without in ways:
+            label = f"{tool} without {without}" if without else tool
+            done = subprocess.run([TOOLS / tool, *(["-f", without] if without else [])], capture_output=True, text=True,
+                                  timeout=300)
+            for line in done.stdout.splitlines():
+                match = re.match(r"(ok|FAIL) - (.*)", line)
+                if match:
+                    print(f"{match.group(1)} - {label}: {match.group(2)}")
+                    passed += match.group(1) == "ok"
+                    failed += match.group(1) == "FAIL"
+            if done.returncode and "FAIL" not in done.stdout:
+                print(f"FAIL - {label}: exit code {done.returncode}: {done.stderr[-500:]}")
+                failed += 1
+    print(f"{passed} passed, {failed} failed")
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -216,6 +216,8 @@ static int end_block(struct proto *p, struct half *h, uint64_t t_ns)
 	struct h2head head;
 	int err = 0;
 
+	if (!block.p)
+		block = SPAN_LIT("");
 	h2head__init(&head, p->env.limits);
 	if (!h->broken)
 		err = h->late ? decode_late(p, h, block, &head) : decode_full(p, h, block, &head);

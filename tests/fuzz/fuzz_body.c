@@ -1,5 +1,5 @@
-/* Whole transactions from four texts (client request, client response, upstream request, upstream response, each ended by
- * a NUL) and a byte of options: every one is accounted for, every event is one line of JSON within its limit.
+/* Whole transactions from four texts (client request, client response, upstream request, upstream response, each ended
+ * by a NUL) and a byte of options: every one is accounted for, every event is one line of JSON within its limit.
  */
 #include "txn_build.h"
 

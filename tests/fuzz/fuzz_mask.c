@@ -21,13 +21,11 @@ static bool has_masked(const json_t *v)
 	size_t i;
 
 	if (json_is_object(v)) {
-		json_object_foreach((json_t *)(uintptr_t)v, key, child)
-			if (strcmp(key, "password") == 0 || strcmp(key, "k") == 0 || has_masked(child))
-				return true;
+		json_object_foreach((json_t *)(uintptr_t)v, key, child) if (strcmp(key, "password") == 0 ||
+									    strcmp(key, "k") == 0 ||
+									    has_masked(child)) return true;
 	}
-	json_array_foreach(v, i, child)
-		if (has_masked(child))
-			return true;
+	json_array_foreach(v, i, child) if (has_masked(child)) return true;
 	return false;
 }
 

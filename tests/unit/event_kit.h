@@ -66,7 +66,7 @@ static inline void run(struct txn_spec s)
 /* What nginx adds to every proxied request. */
 #define UP                                                                                                             \
 	"Host: 10.0.0.9:9000\nConnection: keep-alive\nX-Forwarded-For: 127.0.0.1\nX-Forwarded-Proto: http\n"           \
-	"X-Forwarded-Host: a\nX-Forwarded-Port: 8000\nX-Forwarded-Path: /\nX-Real-IP: 127.0.0.1\n"                       \
+	"X-Forwarded-Host: a\nX-Forwarded-Port: 8000\nX-Forwarded-Path: /\nX-Real-IP: 127.0.0.1\n"                     \
 	"X-Kong-Request-Id: 9fabdb19737a890493680077d885ed7d\n"
 #define OK_UP "HTTP/1.1 200 OK\n\n"
 #define OK_DOWN "HTTP/1.1 200 OK\nX-Kong-Request-Id: 9fabdb19737a890493680077d885ed7d\n\n"

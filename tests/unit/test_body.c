@@ -68,7 +68,8 @@ static void assert_json(const char *want)
 static void test_vectors(void **state)
 {
 	static const char *const verbatim[] = {"[]", "{\"a\":[]}", "{\"a\":123456789012345678}",
-		"{\"f\":1.0,\"e\":1E5,\"sl\":\"a\\/b\",\"u\":\"\\u00e9\"}", "{}", "[1, 2 ,3]", "\"scalar\"", "1", "null"};
+		"{\"f\":1.0,\"e\":1E5,\"sl\":\"a\\/b\",\"u\":\"\\u00e9\"}", "{}", "[1, 2 ,3]", "\"scalar\"", "1",
+		"null"};
 
 	(void)state;
 	text_body("application/json", "{\"a\":");
@@ -129,7 +130,10 @@ static size_t encode(const char *coding, const void *in, size_t n, unsigned char
 	}
 	if (strcmp(coding, "zstd") == 0)
 		return ZSTD_compress(to, size, in, n, 3);
-	return deflate_with(strcmp(coding, "gzip") == 0 ? 31 : strcmp(coding, "deflate") == 0 ? 15 : -15, in, n, to, size);
+	return deflate_with(strcmp(coding, "gzip") == 0	     ? 31
+			    : strcmp(coding, "deflate") == 0 ? 15
+							     : -15,
+		in, n, to, size);
 }
 
 static void test_codings(void **state)

@@ -17,7 +17,8 @@ static void test_vectors(void **state)
 	assert_string_equal(ip_of("X-Forwarded-For: 2001:db8::1\n"), "2001:db8::1");
 	assert_string_equal(ip_of("X-Forwarded-For: [2001:db8::1]:443\n"), "2001:db8::1");
 	assert_string_equal(ip_of("Forwarded: for=1.2.3.4\n"), "1.2.3.4");
-	assert_string_equal(ip_of("Forwarded: proto=http; For=\"[2001:db8::7]:1234\";by=1.1.1.1, for=9.9.9.9\n"), "2001:db8::7");
+	assert_string_equal(
+		ip_of("Forwarded: proto=http; For=\"[2001:db8::7]:1234\";by=1.1.1.1, for=9.9.9.9\n"), "2001:db8::7");
 	assert_string_equal(ip_of("X-Client-IP: zz::yy\n"), "127.0.0.1");
 	assert_string_equal(ip_of("X-Client-IP: 1.2.3.999\n"), "127.0.0.1");
 	assert_string_equal(ip_of("X-Forwarded-For: ::ffff:1.2.3.4\n"), "::ffff:1.2.3.4");
@@ -65,8 +66,9 @@ static void test_fallbacks(void **state)
 
 static void test_no_address(void **state)
 {
-	static const char *const bad[] = {"", " ", "[", "[]", "[::1", "[::1]x", "[::1]:", "[1.2.3.4]", "1.2.3", "1.2.3.4:",
-		"1.2.3.4:999999", "1.2.3.4:a", "fe80::1%eth0", "\"", "\"\"", "1.2.3.4 5", ":::", "::1:443x", "for=1.2.3.4"};
+	static const char *const bad[] = {"", " ", "[", "[]", "[::1", "[::1]x", "[::1]:", "[1.2.3.4]", "1.2.3",
+		"1.2.3.4:", "1.2.3.4:999999", "1.2.3.4:a", "fe80::1%eth0", "\"", "\"\"", "1.2.3.4 5", ":::", "::1:443x",
+		"for=1.2.3.4"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)

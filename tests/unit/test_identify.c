@@ -9,7 +9,8 @@ static void test_token_vectors(void **state)
 {
 	(void)state;
 	assert_string_equal(user_of_claims("Authorization: Bearer ", "{\"sub\":\"u1\"}"), "u1");
-	assert_string_equal(user_of_claims("Authorization: Bearer ", "{\"name\":\"J\xc3\xb6rg ?\?\?>>>\",\"sub\":\"u2\"}"), "u2");
+	assert_string_equal(
+		user_of_claims("Authorization: Bearer ", "{\"name\":\"J\xc3\xb6rg ?\?\?>>>\",\"sub\":\"u2\"}"), "u2");
 	assert_string_equal(user_of_claims("Authorization: Bearer ", "{\"sub\":1234567890}"), "1234567890");
 	assert_string_equal(
 		user_of_claims("Authorization: Bearer ", "{\"sub\":123456789012345678}"), "123456789012345678");
@@ -41,14 +42,16 @@ static void test_claim_names(void **state)
 	set_text(&opt.authorization_user_id_field, "user.id");
 	apply();
 	assert_string_equal(user_of_claims("Authorization: Bearer ", "{\"user\":{\"id\":7}}"), "7");
-	assert_string_equal(user_of_claims("Authorization: Bearer ", "{\"user\":{\"id\":7},\"user.id\":\"flat\"}"), "flat");
+	assert_string_equal(
+		user_of_claims("Authorization: Bearer ", "{\"user\":{\"id\":7},\"user.id\":\"flat\"}"), "flat");
 	assert_string_equal(user_of_claims("Authorization: Bearer ", "{\"user\":\"id\"}"), NONE);
 	set_text(&opt.authorization_user_id_field, "https://x.example/claims");
 	apply();
 	assert_string_equal(user_of_claims("Authorization: Bearer ", "{\"https://x.example/claims\":\"ns\"}"), "ns");
 	set_text(&opt.authorization_user_id_field, "realm.user.name");
 	apply();
-	assert_string_equal(user_of_claims("Authorization: Bearer ", "{\"realm\":{\"user\":{\"name\":\"deep\"}}}"), "deep");
+	assert_string_equal(
+		user_of_claims("Authorization: Bearer ", "{\"realm\":{\"user\":{\"name\":\"deep\"}}}"), "deep");
 	assert_string_equal(user_of_claims("Authorization: Bearer ", "{\"realm\":{\"user.name\":\"mixed\"}}"), "mixed");
 }
 
@@ -68,10 +71,11 @@ static void test_basic_vectors(void **state)
 
 static void test_wrong_tokens_name_nobody(void **state)
 {
-	static const char *const bad[] = {"Authorization: Bearer opaque", "Authorization: Bearer", "Authorization: Bearer ",
-		"Authorization: Bearer a.b.c", "Authorization: Bearer ..", "Authorization: Bearer .e30.",
-		"Authorization: Bearer eyJhbGciOiJSU0EifQ.eyJzdWIiOiJ4In0.a.b.c", "Authorization: Basic",
-		"Authorization: Basic !!!!", "Authorization: Basic dXNlcjpwYXNz=", "Authorization: Digest username=\"a\"",
+	static const char *const bad[] = {"Authorization: Bearer opaque", "Authorization: Bearer",
+		"Authorization: Bearer ", "Authorization: Bearer a.b.c", "Authorization: Bearer ..",
+		"Authorization: Bearer .e30.", "Authorization: Bearer eyJhbGciOiJSU0EifQ.eyJzdWIiOiJ4In0.a.b.c",
+		"Authorization: Basic", "Authorization: Basic !!!!",
+		"Authorization: Basic dXNlcjpwYXNz=", "Authorization: Digest username=\"a\"",
 		"Authorization: Bearer x.eyJzdWIiOiJ4In.y", "Authorization: Bearer x.eyJzdWIi OiJ4In0.y",
 		"Authorization: Negotiate abcd", "Authorization: ", "Authorization: Bearer x.WyJzdWIiXQ.y"};
 
@@ -97,8 +101,8 @@ static void test_several_auth_headers(void **state)
 	(void)state;
 	set_text(&opt.authorization_header_name, "X-Token, authorization ,, x-other");
 	apply();
-	call_with("X-Token: opaque\nAuthorization: Basic dXNlcjpwYXNz\n", "X-Token: opaque\nAuthorization: Basic dXNlcjpwYXNz\n",
-		200);
+	call_with("X-Token: opaque\nAuthorization: Basic dXNlcjpwYXNz\n",
+		"X-Token: opaque\nAuthorization: Basic dXNlcjpwYXNz\n", 200);
 	assert_string_equal(user(), "user");
 	/* Hidden from the service (hide_credentials): the client leg still has it. */
 	call_with("Authorization: Basic dXNlcjpwYXNz\n", "", 200);
@@ -108,8 +112,9 @@ static void test_several_auth_headers(void **state)
 static void test_order(void **state)
 {
 	const char *client = "X-User: hdr\nAuthorization: Basic dXNlcjpwYXNz\n";
-	const char *up = "X-User: hdr\nAuthorization: Basic dXNlcjpwYXNz\nX-Consumer-ID: cid\nX-Consumer-Custom-ID: cust\n"
-			 "X-Consumer-Username: name\n";
+	const char *up =
+		"X-User: hdr\nAuthorization: Basic dXNlcjpwYXNz\nX-Consumer-ID: cid\nX-Consumer-Custom-ID: cust\n"
+		"X-Consumer-Username: name\n";
 
 	(void)state;
 	call_with(client, up, 200);
@@ -217,7 +222,8 @@ static void test_spoofed_consumers(void **state)
 	/* White space around it makes no other value of it. */
 	call_with("X-Consumer-Username:  \tvictim \n", "X-Consumer-Username: victim\n", 200);
 	assert_string_equal(user(), NONE);
-	call_with("X-Consumer-ID: ID\nX-Consumer-Username: victim\n", "X-Consumer-ID: id\nX-Consumer-Username: victim\n", 200);
+	call_with("X-Consumer-ID: ID\nX-Consumer-Username: victim\n",
+		"X-Consumer-ID: id\nX-Consumer-Username: victim\n", 200);
 	assert_string_equal(user(), NONE);
 	/* oauth2's user: no other plugin clears it. */
 	set_text(&opt.user_id_header, "X-Authenticated-UserId");
@@ -313,7 +319,8 @@ static void test_an_unseen_leg_names_nobody_by_token(void **state)
 	/* Kong may have said "alice" upstream where the token says "user": that leg was not seen. */
 	for (size_t i = 0; i < 2; i++) {
 		struct txn_spec spec = {.creq = "GET /a HTTP/1.1\nHost: h\nAuthorization: Basic dXNlcjpwYXNz\n\n",
-			.cresp = "HTTP/1.1 200 OK\nX-Kong-Upstream-Latency: 1\n\n", .how = unheard[i]};
+			.cresp = "HTTP/1.1 200 OK\nX-Kong-Upstream-Latency: 1\n\n",
+			.how = unheard[i]};
 
 		run(spec);
 		assert_string_equal(user(), NONE);
@@ -406,7 +413,9 @@ static void test_session_token(void **state)
 	assert_string_equal(session(), NONE);
 	/* jwt: its key; also beside an API key that nobody asked for. */
 	assert_true(asprintf(&line, "Authorization: Bearer e30.%s.s\napikey: other\n", claims) > 0);
-	assert_true(asprintf(&up, "%sX-Consumer-ID: i\nX-Consumer-Username: alice\nX-Credential-Identifier: alice-iss\n", line) > 0);
+	assert_true(
+		asprintf(&up, "%sX-Consumer-ID: i\nX-Consumer-Username: alice\nX-Credential-Identifier: alice-iss\n",
+			line) > 0);
 	call_with(line, up, 200);
 	assert_string_equal(session(), "alice-iss");
 	/* Before Kong 2.1 there is no such header: the token says it. */

@@ -114,7 +114,8 @@ static void test_too_long(void **state)
 	f = fp(2);
 	c.id = S("x");
 	learn__observe(l, &f, &c, 1);
-	c = (struct consumer){.username = span_of(text, SIZE_MAX / 2), .id = span_of(text, SIZE_MAX / 2), .custom_id = S("ab")};
+	c = (struct consumer){
+		.username = span_of(text, SIZE_MAX / 2), .id = span_of(text, SIZE_MAX / 2), .custom_id = S("ab")};
 	learn__observe(l, &f, &c, 1);
 	assert_int_equal(learn__count(l), 1);
 	learn__free(l);

@@ -67,10 +67,11 @@ static void test_json_masks(void **state)
 
 static void test_not_json(void **state)
 {
-	static const char *const bad[] = {"", "{", "{\"a\"}", "{\"a\":1,}", "{,}", "[1,]", "[1 2]", "{\"a\":1}x", "nul", "01",
-		"1.", ".5", "+1", "1e", "-", "\"\x01\"", "\"\\x\"", "\"\\u12\"", "\"\\ud800\"", "\"\\udc00\\ud800\"", "\"\xff\"",
-		"\"\xc0\x80\"", "\"\xed\xa0\x80\"", "'a'", "{a:1}", "[1}", "{\"a\":1]", "tru", "truex", "\"", "{\"password\":}",
-		"\xef\xbb\xbf{}", "NaN", "[1]]", "{\"password\":1", "\v1", "// x\n1"};
+	static const char *const bad[] = {"", "{", "{\"a\"}", "{\"a\":1,}", "{,}", "[1,]", "[1 2]", "{\"a\":1}x", "nul",
+		"01", "1.", ".5", "+1", "1e", "-", "\"\x01\"", "\"\\x\"", "\"\\u12\"", "\"\\ud800\"",
+		"\"\\udc00\\ud800\"", "\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "'a'", "{a:1}", "[1}",
+		"{\"a\":1]", "tru", "truex", "\"", "{\"password\":}", "\xef\xbb\xbf{}", "NaN", "[1]]",
+		"{\"password\":1", "\v1", "// x\n1"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -146,8 +147,8 @@ static void test_header_masks(void **state)
 	set_list(&opt.request_header_masks, "X-Secret", "authorization");
 	set_list(&opt.response_header_masks, "set-COOKIE", NULL);
 	apply();
-	run((struct txn_spec){
-		.creq = "GET / HTTP/1.1\nHost: a\nx-secret: canary\nX-SECRET: canary\nAuthorization: Basic dXNlcjpwYXNz\n\n",
+	run((struct txn_spec){.creq = "GET / HTTP/1.1\nHost: a\nx-secret: canary\nX-SECRET: canary\nAuthorization: "
+				      "Basic dXNlcjpwYXNz\n\n",
 		.cresp = "HTTP/1.1 200 OK\nSet-Cookie: canary\nX-Secret: shown\n\n"});
 	assert_null(strstr(out.json, "canary"));
 	assert_string_equal(txn_str(&out, "request.headers.x-secret"), "(none)");
@@ -172,7 +173,8 @@ static void test_redact_credentials(void **state)
 			"Authorization: Basic dXNlcjpDQU5BUlk=\nCookie: s=CANARY\nProxy-Authorization: CANARY\n"
 			"X-API-Key: CANARY\nX-Own-Token: CANARY\n\n",
 		.cresp = "HTTP/1.1 200 OK\nSet-Cookie: a=CANARY\nSet-Cookie: b=CANARY\n\n",
-		.ureq = "GET / HTTP/1.1\n" UP "X-Consumer-ID: i\nX-Consumer-Username: alice\nX-Credential-Identifier: c\n\n",
+		.ureq = "GET / HTTP/1.1\n" UP
+			"X-Consumer-ID: i\nX-Consumer-Username: alice\nX-Credential-Identifier: c\n\n",
 		.uresp = OK_UP});
 	assert_null(strstr(out.json, "CANARY"));
 	assert_null(strstr(out.json, "dXNlcjpDQU5BUlk"));

@@ -52,7 +52,7 @@ static void accounted(unsigned n)
 
 #define UP_HEADERS                                                                                                     \
 	"Host: 10.0.0.9:9000\nConnection: keep-alive\nX-Forwarded-For: 127.0.0.1\nX-Forwarded-Proto: http\n"           \
-	"X-Forwarded-Host: api.example.com\nX-Forwarded-Port: 8000\nX-Forwarded-Path: /v1/x\nX-Real-IP: 127.0.0.1\n"     \
+	"X-Forwarded-Host: api.example.com\nX-Forwarded-Port: 8000\nX-Forwarded-Path: /v1/x\nX-Real-IP: 127.0.0.1\n"   \
 	"X-Kong-Request-Id: 9fabdb19737a890493680077d885ed7d\n"
 
 static void test_whole_event(void **state)
@@ -229,7 +229,8 @@ static void test_plugin_beside(void **state)
 
 static void test_plugin_by_its_calls(void **state)
 {
-	struct txn_spec own = {.ureq = "POST /v1/events/batch HTTP/1.1\nHost: api.moesif.net\nX-Moesif-Application-Id: x\n\n"};
+	struct txn_spec own = {
+		.ureq = "POST /v1/events/batch HTTP/1.1\nHost: api.moesif.net\nX-Moesif-Application-Id: x\n\n"};
 	struct txn_spec proxied = {.ureq = "POST /v1/events/batch HTTP/1.1\nHost: c\nX-Moesif-Application-Id: x\n"
 					   "X-Real-IP: 1.2.3.4\n\n"};
 	unsigned warned = 0;

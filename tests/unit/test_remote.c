@@ -27,7 +27,8 @@ static struct span no_fact(void *ctx, enum remote_path path)
 
 static void test_not_usable(void **state)
 {
-	static const char *const bad[] = {"", "[]", "1", "null", "{", "{}x", "{\"sample_rate\":1,}", "<html>502</html>"};
+	static const char *const bad[] = {
+		"", "[]", "1", "null", "{", "{}x", "{\"sample_rate\":1,}", "<html>502</html>"};
 
 	(void)state;
 	assert_int_equal(moesif__set_remote(m, SPAN_LIT("{\"sample_rate\":0}")), 0);
@@ -47,7 +48,8 @@ static void test_wrong_entries(void **state)
 {
 	const struct remote_facts facts = {no_fact, NULL};
 	struct remote *r = remote__parse(SPAN_LIT(
-		"{\"org_id\":\"1:2\",\"sample_rate\":\"x\",\"user_sample_rate\":{\"a\":10,\"b\":-1,\"c\":101,\"d\":\"5\",\"e\":null,"
+		"{\"org_id\":\"1:2\",\"sample_rate\":\"x\",\"user_sample_rate\":{\"a\":10,\"b\":-1,\"c\":101,\"d\":"
+		"\"5\",\"e\":null,"
 		"\"f\":33.9,\"\":7,\"a\":20},\"company_sample_rate\":[],\"user_rules\":{\"a\":[{\"rules\":\"x\"}]},"
 		"\"regex_config\":[null,{},{\"conditions\":[]},{\"conditions\":[],\"sample_rate\":5},"
 		"{\"conditions\":[{\"path\":\"request.verb\",\"value\":1}],\"sample_rate\":5},"
@@ -71,7 +73,8 @@ static void test_wrong_entries(void **state)
 
 static void test_null_fields(void **state)
 {
-	struct remote *r = remote__parse(SPAN_LIT("{\"sample_rate\":null,\"user_sample_rate\":null,\"regex_config\":null}"));
+	struct remote *r =
+		remote__parse(SPAN_LIT("{\"sample_rate\":null,\"user_sample_rate\":null,\"regex_config\":null}"));
 
 	(void)state;
 	assert_non_null(r);

@@ -85,7 +85,8 @@ static void test_statistics(void **state)
 		for (int i = 0; i < CALLS; i++) {
 			char cresp[128];
 
-			snprintf(cresp, sizeof(cresp), "HTTP/1.1 200 OK\nX-Kong-Request-Id: %032x\n\n", i * 2654435761U);
+			snprintf(
+				cresp, sizeof(cresp), "HTTP/1.1 200 OK\nX-Kong-Request-Id: %032x\n\n", i * 2654435761U);
 			run((struct txn_spec){.creq = "GET / HTTP/1.1\nHost: a\n\n", .cresp = cresp});
 			if (out.events && !round)
 				sum += out.e.weight;
@@ -101,10 +102,11 @@ static int matches(const char *path, const char *pattern, const char *target, co
 {
 	char *json = NULL;
 
-	assert_true(asprintf(&json,
-			    "{\"sample_rate\":100,\"regex_config\":[{\"conditions\":[{\"path\":\"%s\",\"value\":\"%s\"}],"
-			    "\"sample_rate\":0}]}",
-			    path, pattern) > 0);
+	assert_true(
+		asprintf(&json,
+			"{\"sample_rate\":100,\"regex_config\":[{\"conditions\":[{\"path\":\"%s\",\"value\":\"%s\"}],"
+			"\"sample_rate\":0}]}",
+			path, pattern) > 0);
 	remote(json);
 	free(json);
 	return !kept(target, lines, status);
@@ -129,7 +131,8 @@ static void test_regex(void **state)
 	assert_false(matches("request.nonsense", ".*", "/", "", 200));
 	/* Broken, endless or catastrophic patterns match nothing and cost little. */
 	assert_false(matches("request.route", "((((", "/", "", 200));
-	assert_false(matches("request.route", "(a+)+$", "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!", "", 200));
+	assert_false(matches(
+		"request.route", "(a+)+$", "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!", "", 200));
 	assert_false(matches("request.route", "(?R)", "/", "", 200));
 }
 
@@ -137,7 +140,8 @@ static void test_regex_rules(void **state)
 {
 	(void)state;
 	remote("{\"sample_rate\":100,\"regex_config\":["
-	       "{\"conditions\":[{\"path\":\"request.verb\",\"value\":\"GET\"},{\"path\":\"request.route\",\"value\":\"/a\"}],"
+	       "{\"conditions\":[{\"path\":\"request.verb\",\"value\":\"GET\"},{\"path\":\"request.route\",\"value\":"
+	       "\"/a\"}],"
 	       "\"sample_rate\":0},"
 	       "{\"conditions\":[{\"path\":\"request.route\",\"value\":\"/\"}],\"sample_rate\":100},"
 	       "{\"conditions\":[{\"path\":\"request.route\",\"value\":\"/b\"}],\"sample_rate\":0}]}");
@@ -158,9 +162,10 @@ static void test_regex_rules(void **state)
 
 static void test_graphql(void **state)
 {
-	const char *rule = "{\"regex_config\":[{\"conditions\":[{\"path\":\"request.body.operationName\",\"value\":\"^Ping$\"}],"
-			   "\"sample_rate\":0},{\"conditions\":[{\"path\":\"request.body.query\",\"value\":\"mutation\"}],"
-			   "\"sample_rate\":0}]}";
+	const char *rule =
+		"{\"regex_config\":[{\"conditions\":[{\"path\":\"request.body.operationName\",\"value\":\"^Ping$\"}],"
+		"\"sample_rate\":0},{\"conditions\":[{\"path\":\"request.body.query\",\"value\":\"mutation\"}],"
+		"\"sample_rate\":0}]}";
 	struct txn_spec s = {.cresp = OK_DOWN,
 		.creq = "POST /g HTTP/1.1\nHost: a\nContent-Type: application/json\n\n"
 			"{\"operationName\":\"Ping\",\"query\":\"query Ping { x }\"}"};

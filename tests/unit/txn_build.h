@@ -17,10 +17,10 @@ struct txn_spec {
 	enum join_how how; /* JOIN_NONE with a ureq: JOIN_BY_ID */
 	bool tls, h2;
 	bool client_gone;
-	uint16_t port;     /* 0: 8000 */
-	const char *peer;  /* NULL: 127.0.0.1:40000 */
-	uint64_t t_ns;     /* 0: 1000000000 */
-	int64_t wall_ns;   /* wall clock at t_ns; 0: 2026-11-23T00:00:00.007Z */
+	uint16_t port;	  /* 0: 8000 */
+	const char *peer; /* NULL: 127.0.0.1:40000 */
+	uint64_t t_ns;	  /* 0: 1000000000 */
+	int64_t wall_ns;  /* wall clock at t_ns; 0: 2026-11-23T00:00:00.007Z */
 };
 
 #define TXN_WALL_NS 1795392000007000000LL /* 2026-11-23T00:00:00.007Z */

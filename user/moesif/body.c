@@ -116,7 +116,7 @@ static void omit(struct body *ret, const char *why)
 
 /* Masks that cannot be applied to a body which claims to be of a kind that has masks: left out, rather than shown. */
 static void decide(struct body_maker *b, struct span plain, bool readable, bool decoded, struct span type,
-		const struct names *masks, struct body *ret)
+	const struct names *masks, struct body *ret)
 {
 	bool json = contains_ci(type, SPAN_LIT("json")), form = contains_ci(type, SPAN_LIT("x-www-form-urlencoded"));
 	bool looks = readable && looks_json(plain);
@@ -150,7 +150,7 @@ static void decide(struct body_maker *b, struct span plain, bool readable, bool 
 }
 
 void body_maker__make(struct body_maker *b, const struct message *m, const struct known_index *x,
-		const struct body_rules *rules, struct body *ret)
+	const struct body_rules *rules, struct body *ret)
 {
 	struct span plain = buf_span(&m->body), encoding = known_get(x, KNOWN_CONTENT_ENCODING);
 	bool encoded = decode_is_encoded(encoding), decoded = false;

@@ -71,8 +71,9 @@ static bool proves_auth(const struct call *c, enum known k)
 
 static bool auth_ran(const struct call *c)
 {
-	return c->client_whole && (proves_auth(c, KNOWN_X_CONSUMER_ID) || proves_auth(c, KNOWN_X_CREDENTIAL_IDENTIFIER) ||
-						  proves_auth(c, KNOWN_X_ANONYMOUS_CONSUMER));
+	return c->client_whole &&
+	       (proves_auth(c, KNOWN_X_CONSUMER_ID) || proves_auth(c, KNOWN_X_CREDENTIAL_IDENTIFIER) ||
+		       proves_auth(c, KNOWN_X_ANONYMOUS_CONSUMER));
 }
 
 struct span call__kong_value(const struct call *c, enum known k)

@@ -10,18 +10,18 @@
 
 struct call {
 	const struct transaction *t;
-	const struct exchange *up;   /* of the upstream leg that answered, else the last; NULL when none was joined */
-	const struct message *req;   /* the client's; the upstream leg's when the client's head was not seen */
-	const struct message *resp;  /* the client's */
+	const struct exchange *up;  /* of the upstream leg that answered, else the last; NULL when none was joined */
+	const struct message *req;  /* the client's; the upstream leg's when the client's head was not seen */
+	const struct message *resp; /* the client's */
 	struct known_index creq, cresp; /* client leg; empty where the head was not seen */
 	struct known_index ureq, uresp; /* upstream leg; empty when there is none */
-	bool rebuilt;       /* req is not the client's */
-	bool client_whole;  /* what is not among creq's headers the client did not send */
-	bool trust;         /* trust_client_consumer_headers */
-	bool authenticated; /* Kong's plugins said who called (an anonymous consumer included) */
-	bool anonymous;     /* … and that it is nobody in particular */
-	bool own_answer;    /* Kong answered by itself, as far as the wire shows */
-	int status;         /* 0: not known */
+	bool rebuilt;			/* req is not the client's */
+	bool client_whole;		/* what is not among creq's headers the client did not send */
+	bool trust;			/* trust_client_consumer_headers */
+	bool authenticated;		/* Kong's plugins said who called (an anonymous consumer included) */
+	bool anonymous;			/* … and that it is nobody in particular */
+	bool own_answer;		/* Kong answered by itself, as far as the wire shows */
+	int status;			/* 0: not known */
 };
 
 /* 0, or -ENODATA: not enough was seen to name the call. Borrows t. */

@@ -41,7 +41,7 @@ static void begin(struct credentials *k, const struct call *c, struct digest *d,
 }
 
 static void from_headers(struct credentials *k, const struct call *c, const struct settings *s, struct digest *d,
-		const unsigned char secret[SECRET_LEN])
+	const unsigned char secret[SECRET_LEN])
 {
 	const struct headers *h = c->creq.h;
 
@@ -52,7 +52,7 @@ static void from_headers(struct credentials *k, const struct call *c, const stru
 		bool key = names__has_header(&s->api_keys, name, hash);
 
 		if (!key && known != KNOWN_AUTHORIZATION && known != KNOWN_PROXY_AUTHORIZATION &&
-				!is_auth_name(s, name, hash))
+			!is_auth_name(s, name, hash))
 			continue;
 		value = span_trim(headers__value_at(h, i));
 		if (!value.n)
@@ -67,7 +67,7 @@ static void from_headers(struct credentials *k, const struct call *c, const stru
 }
 
 static void from_query(struct credentials *k, const struct call *c, const struct settings *s, struct digest *d,
-		const unsigned char secret[SECRET_LEN])
+	const unsigned char secret[SECRET_LEN])
 {
 	struct span target = buf_span(&c->req->target), rest;
 	const char *mark = target.n ? memchr(target.p, '?', target.n) : NULL;
@@ -81,7 +81,8 @@ static void from_query(struct credentials *k, const struct call *c, const struct
 		struct span name = uri_decode_name(pair.name, store, sizeof(store));
 		bool key = names__has(&s->api_keys, name);
 
-		if (!pair.value.n || (!key && !span_ieq(name, SPAN_LIT("access_token")) && !span_ieq(name, SPAN_LIT("jwt"))))
+		if (!pair.value.n ||
+			(!key && !span_ieq(name, SPAN_LIT("access_token")) && !span_ieq(name, SPAN_LIT("jwt"))))
 			continue;
 		if (key && !k->api_key.n)
 			k->api_key = uri_decode_name(pair.value, k->decoded, sizeof(k->decoded));
@@ -93,7 +94,7 @@ static void from_query(struct credentials *k, const struct call *c, const struct
 }
 
 void credentials_collect(struct credentials *k, const struct call *c, const struct settings *s, struct digest *d,
-		const unsigned char secret[SECRET_LEN])
+	const unsigned char secret[SECRET_LEN])
 {
 	unsigned char h[DIGEST_LEN];
 

@@ -10,14 +10,14 @@
 #define SECRET_LEN 32
 
 struct credentials {
-	bool any;             /* there is one at all, and the request was seen whole: `fingerprint` holds */
+	bool any;			/* there is one at all, and the request was seen whole: `fingerprint` holds */
 	struct fingerprint fingerprint; /* of all of them together, and of the gateway they were shown to */
-	struct span api_key;  /* first one, from a header or a parameter; n 0: none */
-	char decoded[256];    /* api_key may point here */
+	struct span api_key;		/* first one, from a header or a parameter; n 0: none */
+	char decoded[256];		/* api_key may point here */
 };
 
 /* `secret` keys the fingerprint. */
 void credentials_collect(struct credentials *k, const struct call *c, const struct settings *s, struct digest *d,
-		const unsigned char secret[SECRET_LEN]);
+	const unsigned char secret[SECRET_LEN]);
 
 #endif

@@ -62,7 +62,8 @@ static long room(struct buf *out)
 	return r < 0 ? r : (long)want;
 }
 
-/* Has the limit been met exactly? Then the stream may still have its end to say: hand it a byte that must stay unused. */
+/* Has the limit been met exactly? Then the stream may still have its end to say: hand it a byte that must stay unused.
+ */
 static int zlib_step(struct decoder *d, struct buf *out, bool *ret_end)
 {
 	z_stream *z = &d->zlib;

@@ -5,11 +5,11 @@
 #include "base/span.h"
 
 struct event {
-	struct span json;      /* one JSON object, no newline in it; masked already; borrowed during the call */
+	struct span json; /* one JSON object, no newline in it; masked already; borrowed during the call */
 	/* For the terminal, HAR and metrics; masked already, borrowed likewise. */
-	uint64_t wall_ns;      /* request time */
-	uint64_t total_ns;     /* client leg, first byte of request to last of response */
-	int64_t kong_ms;       /* Kong's own figures from its headers; -1 when absent */
+	uint64_t wall_ns;  /* request time */
+	uint64_t total_ns; /* client leg, first byte of request to last of response */
+	int64_t kong_ms;   /* Kong's own figures from its headers; -1 when absent */
 	int64_t upstream_ms;
 	uint64_t request_bytes, response_bytes;
 	struct span verb, uri, path; /* path: without query */

@@ -20,7 +20,7 @@ static int add(struct header_view *w, struct span name, struct span value, uint3
 
 /* Fields of h that are not masked and that `keep` lets pass. */
 static int add_fields(struct header_view *w, const struct headers *h, const struct names *masks, const struct call *c,
-		bool (*keep)(const struct call *c, enum known k))
+	bool (*keep)(const struct call *c, enum known k))
 {
 	int r = 0;
 
@@ -111,8 +111,8 @@ static int group(struct header_view *w)
 		struct header_item *it = &w->v[i], *first;
 		uint32_t at = it->hash & mask;
 
-		while (w->slots[at] && (w->v[w->slots[at] - 1].hash != it->hash ||
-						       !span_ieq(w->v[w->slots[at] - 1].name, it->name)))
+		while (w->slots[at] &&
+			(w->v[w->slots[at] - 1].hash != it->hash || !span_ieq(w->v[w->slots[at] - 1].name, it->name)))
 			at = (at + 1) & mask;
 		if (!w->slots[at]) {
 			w->slots[at] = i + 1;
@@ -191,8 +191,8 @@ static void write_values(const struct header_view *w, const struct header_item *
 		json_put_lit(o, "]");
 }
 
-void header_view__write(const struct header_view *w, const struct names *redacted, bool join_cookies,
-		struct json_out *o)
+void header_view__write(
+	const struct header_view *w, const struct names *redacted, bool join_cookies, struct json_out *o)
 {
 	bool first = true;
 

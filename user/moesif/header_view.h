@@ -29,8 +29,8 @@ int header_view__response(struct header_view *w, const struct call *c, const str
 /* One JSON object: names lower-cased, values of a repeated name as an array in their order; the values of names in
  * `redacted` starred. `join_cookies`: HTTP/2 may cut a cookie header into pieces, they are one header (RFC 9113,
  * 8.2.3). */
-void header_view__write(const struct header_view *w, const struct names *redacted, bool join_cookies,
-		struct json_out *o);
+void header_view__write(
+	const struct header_view *w, const struct names *redacted, bool join_cookies, struct json_out *o);
 void header_view__free(struct header_view *w); /* NULL is fine */
 
 #endif

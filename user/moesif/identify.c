@@ -227,7 +227,8 @@ static int take_claim(struct run *r, struct span claims, struct span field, bool
 	got = token_claim(claims, field, &r->i->claim);
 	if (got <= 0)
 		return got;
-	return user ? take_user(r, buf_span(&r->i->claim), ID_TOKEN) : take_company(r, buf_span(&r->i->claim), ID_TOKEN);
+	return user ? take_user(r, buf_span(&r->i->claim), ID_TOKEN)
+		    : take_company(r, buf_span(&r->i->claim), ID_TOKEN);
 }
 
 static int by_token(struct run *r, struct span value)

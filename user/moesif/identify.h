@@ -9,15 +9,16 @@
 
 enum id_from {
 	ID_NONE = 0,
-	ID_REQUEST_HEADER,  /* user_id_header, company_id_header */
+	ID_REQUEST_HEADER, /* user_id_header, company_id_header */
 	ID_RESPONSE_HEADER,
-	ID_CONSUMER,        /* what Kong set on the upstream leg */
-	ID_LEARNT,          /* the consumer that this credential belonged to before */
+	ID_CONSUMER, /* what Kong set on the upstream leg */
+	ID_LEARNT,   /* the consumer that this credential belonged to before */
 	ID_TOKEN,
 };
 
 struct identity {
-	struct span user, company, session; /* valid UTF-8; n 0: none; borrowed from the identifier until its next use */
+	struct span user, company,
+		session; /* valid UTF-8; n 0: none; borrowed from the identifier until its next use */
 	enum id_from user_from, company_from;
 };
 

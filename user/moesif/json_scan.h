@@ -25,9 +25,9 @@ enum json_token {
 
 struct json_scan {
 	const char *p, *end;
-	struct span text;  /* of the last token; keys and strings without their quotes, escapes as they are */
-	bool escaped;      /* … and whether there are any */
-	bool line_break;   /* white space held CR or LF so far */
+	struct span text; /* of the last token; keys and strings without their quotes, escapes as they are */
+	bool escaped;	  /* … and whether there are any */
+	bool line_break;  /* white space held CR or LF so far */
 	uint8_t state;
 	uint16_t depth;
 	uint64_t in_object[JSON_DEPTH_MAX / 64];

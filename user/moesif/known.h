@@ -68,7 +68,7 @@ enum known known_of(struct span name, uint32_t header_hash);
 
 /* Where the known ones are in a header section. */
 struct known_index {
-	const struct headers *h; /* NULL: empty */
+	const struct headers *h;      /* NULL: empty */
 	int32_t first[KNOWN_COUNT_];  /* -1: none */
 	uint32_t count[KNOWN_COUNT_]; /* fields of this name */
 };

@@ -10,8 +10,8 @@ struct entry {
 	struct hnode node;
 	struct list lru; /* head.next is the oldest */
 	struct fingerprint f;
-	uint64_t t_ns;   /* last time Kong said so */
-	bool doubtful;   /* contradicted: names nobody */
+	uint64_t t_ns;	 /* last time Kong said so */
+	bool doubtful;	 /* contradicted: names nobody */
 	uint16_t len[4]; /* custom_id, username, id, credential, one behind the other in text */
 	char text[];
 };

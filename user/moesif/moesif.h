@@ -15,7 +15,7 @@ struct strlist {
 
 /* The plugin's options under their names (MOESIF-KONG-FACTS B.1), then the agent's own. Strings may be NULL = unset. */
 struct moesif_options {
-	char *api_version;                      /* "1.0" */
+	char *api_version; /* "1.0" */
 	bool disable_capture_request_body;
 	bool disable_capture_response_body;
 	struct strlist request_header_masks, response_header_masks;
@@ -26,26 +26,26 @@ struct moesif_options {
 	bool disable_gzip_payload_decompression;
 	char *user_id_header;
 	char *company_id_header;
-	char *authorization_header_name;        /* "authorization"; comma list */
-	char *authorization_user_id_field;      /* "sub" */
+	char *authorization_header_name;   /* "authorization"; comma list */
+	char *authorization_user_id_field; /* "sub" */
 	char *authorization_company_id_field;
-	uint64_t request_max_body_size_limit;   /* 100000 */
-	uint64_t response_max_body_size_limit;  /* 100000 */
+	uint64_t request_max_body_size_limit;  /* 100000 */
+	uint64_t response_max_body_size_limit; /* 100000 */
 
-	bool trust_client_consumer_headers;     /* false */
-	bool learn_consumers;                   /* true: consumer of a call without upstream leg by credential */
-	uint32_t learn_consumers_max;           /* 65536 entries */
-	uint32_t learn_consumers_ttl;           /* seconds, 3600 */
-	bool hash_session_token;                /* false: raw as the plugin does; redact_credentials turns it on */
-	char *session_token_key;                /* of that hash (HMAC): the same on every node; NULL: a fixed one */
-	struct strlist api_key_names;           /* headers and query names: apikey, api-key, x-api-key, api_key */
-	bool redact_credentials;                /* false */
-	bool plugin_sampling_rule;              /* false: the documented rule; true: min(user, company, regex) */
-	bool ignore_anonymous_consumer;         /* false */
-	uint64_t decoded_body_limit;            /* bytes a compressed body may grow to, default 1 MiB */
-	uint64_t event_limit;                   /* bytes of one event, 1000000 (collector: 1 MB) */
-	uint64_t seed;                          /* of the sampling dice; 0: random. A recording carries it. */
-	char *node_name;                        /* metadata; from the environment */
+	bool trust_client_consumer_headers; /* false */
+	bool learn_consumers;		    /* true: consumer of a call without upstream leg by credential */
+	uint32_t learn_consumers_max;	    /* 65536 entries */
+	uint32_t learn_consumers_ttl;	    /* seconds, 3600 */
+	bool hash_session_token;	    /* false: raw as the plugin does; redact_credentials turns it on */
+	char *session_token_key;	    /* of that hash (HMAC): the same on every node; NULL: a fixed one */
+	struct strlist api_key_names;	    /* headers and query names: apikey, api-key, x-api-key, api_key */
+	bool redact_credentials;	    /* false */
+	bool plugin_sampling_rule;	    /* false: the documented rule; true: min(user, company, regex) */
+	bool ignore_anonymous_consumer;	    /* false */
+	uint64_t decoded_body_limit;	    /* bytes a compressed body may grow to, default 1 MiB */
+	uint64_t event_limit;		    /* bytes of one event, 1000000 (collector: 1 MB) */
+	uint64_t seed;			    /* of the sampling dice; 0: random. A recording carries it. */
+	char *node_name;		    /* metadata; from the environment */
 };
 
 void moesif_options_default(struct moesif_options *o); /* 0-valued strings are strdup'ed; free below */

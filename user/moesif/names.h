@@ -22,7 +22,8 @@ struct names {
 
 /* A zeroed set is empty and valid. icase is for ASCII. */
 void names__init(struct names *s, bool icase);
-/* The name is borrowed for the life of the set. A name that is there already is fine. 0, -ENOMEM, -ENOSPC (NAMES_MAX). */
+/* The name is borrowed for the life of the set. A name that is there already is fine. 0, -ENOMEM, -ENOSPC (NAMES_MAX).
+ */
 int names__add(struct names *s, struct span name);
 bool names__has(const struct names *s, struct span name);
 /* For sets with icase, when the caller has the header_hash already. */

@@ -8,8 +8,9 @@ static void warn(struct plugin_watch *w, const char *by)
 	if (w->warned)
 		return;
 	w->warned = true;
-	log_warn("moesif", "the Moesif plugin is still running in this Kong (seen by %s): every call is counted twice. "
-			   "Remove the plugin, or run kongtap without an application id.",
+	log_warn("moesif",
+		"the Moesif plugin is still running in this Kong (seen by %s): every call is counted twice. "
+		"Remove the plugin, or run kongtap without an application id.",
 		by);
 }
 

@@ -66,7 +66,8 @@ static int parse_ids(struct remote *r, struct hmap *m, json_t *object)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(object, key, value) {
+	json_object_foreach(object, key, value)
+	{
 		size_t n = strlen(key);
 		struct id_rate *e;
 		int rate = percent(value);
@@ -116,7 +117,8 @@ static int parse_rule(struct rule *rule, json_t *entry)
 	rule->conditions = calloc(n, sizeof(*rule->conditions));
 	if (!rule->conditions)
 		return -ENOMEM;
-	json_array_foreach(conditions, i, c) {
+	json_array_foreach(conditions, i, c)
+	{
 		json_t *value = json_object_get(c, "value");
 		struct condition *to = &rule->conditions[rule->count];
 
@@ -153,7 +155,8 @@ static int parse_rules(struct remote *r, json_t *array)
 	r->rules = calloc(n, sizeof(*r->rules));
 	if (!r->rules)
 		return -ENOMEM;
-	json_array_foreach(array, i, entry) {
+	json_array_foreach(array, i, entry)
+	{
 		int err;
 
 		if (i == n)

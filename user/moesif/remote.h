@@ -27,7 +27,7 @@ struct remote;
 
 /* NULL and errno: EINVAL (not a JSON object), ENOMEM. An empty span gives a configuration that says nothing. */
 struct remote *remote__parse(struct span json);
-int remote__sample_rate(const struct remote *r);           /* 0 to 100; 100 when not given */
+int remote__sample_rate(const struct remote *r);		       /* 0 to 100; 100 when not given */
 int remote__user_rate(const struct remote *r, struct span user);       /* -1: none given */
 int remote__company_rate(const struct remote *r, struct span company); /* likewise */
 

@@ -159,7 +159,8 @@ static void write_latency(struct json_out *o, const struct event_parts *p)
 	const struct {
 		struct span name;
 		int64_t ms;
-	} said[] = {{SPAN_LIT(",\"proxy\":"), p->latency.proxy_ms}, {SPAN_LIT(",\"upstream\":"), p->latency.upstream_ms},
+	} said[] = {{SPAN_LIT(",\"proxy\":"), p->latency.proxy_ms},
+		{SPAN_LIT(",\"upstream\":"), p->latency.upstream_ms},
 		{SPAN_LIT(",\"response\":"), p->latency.response_ms}};
 
 	json_put_lit(o, ",\"latency\":{\"total\":");
@@ -187,7 +188,8 @@ static struct span protocol(const struct call *c)
 {
 	if (is_h2(c))
 		return c->t->client->conn.key.tls ? SPAN_LIT("h2") : SPAN_LIT("h2c");
-	return c->t->client->req.head_done && c->t->client->req.minor == 0 ? SPAN_LIT("http/1.0") : SPAN_LIT("http/1.1");
+	return c->t->client->req.head_done && c->t->client->req.minor == 0 ? SPAN_LIT("http/1.0")
+									   : SPAN_LIT("http/1.1");
 }
 
 static struct span join_text(enum join_how how)
@@ -251,9 +253,9 @@ static void write_worker(struct json_out *o, const struct event_parts *p)
 	if (t->worker_known) {
 		write_text(o, SPAN_LIT("pod"), span_of(t->worker.pod, strnlen(t->worker.pod, WORKER_TEXT_MAX)));
 		write_text(o, SPAN_LIT("pod_namespace"),
-				span_of(t->worker.pod_namespace, strnlen(t->worker.pod_namespace, WORKER_TEXT_MAX)));
+			span_of(t->worker.pod_namespace, strnlen(t->worker.pod_namespace, WORKER_TEXT_MAX)));
 		write_text(o, SPAN_LIT("container"),
-				span_of(t->worker.container, strnlen(t->worker.container, WORKER_TEXT_MAX)));
+			span_of(t->worker.container, strnlen(t->worker.container, WORKER_TEXT_MAX)));
 	}
 	write_text(o, SPAN_LIT("node"), span_str(p->settings->o->node_name));
 }

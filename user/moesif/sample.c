@@ -7,8 +7,8 @@ static int lower(int a, int b)
 	return a < b ? a : b;
 }
 
-int sample_rate(struct remote *r, bool plugin_rule, struct span user, struct span company,
-		const struct remote_facts *facts)
+int sample_rate(
+	struct remote *r, bool plugin_rule, struct span user, struct span company, const struct remote_facts *facts)
 {
 	int by_user = remote__user_rate(r, user), by_company = remote__company_rate(r, company), rate;
 

@@ -70,7 +70,8 @@ static int split_auth(struct settings *s)
 		if (!name.n)
 			continue;
 		if (!name_is_token(name) || s->auth_count == AUTH_NAMES_MAX) {
-			log_err(LOG, "authorization_header_name: not a list of at most %d header names", AUTH_NAMES_MAX);
+			log_err(LOG, "authorization_header_name: not a list of at most %d header names",
+				AUTH_NAMES_MAX);
 			return -EINVAL;
 		}
 		s->auth[s->auth_count++] = hname_of(name);

@@ -12,9 +12,9 @@ struct settings {
 	struct names request_headers, response_headers; /* masked: left out */
 	struct names request_body, response_body;
 	struct names query;
-	struct names credential_headers; /* redacted; empty unless the option is on */
-	struct names credential_query;   /* likewise */
-	struct names api_keys;           /* headers and parameters that carry API keys */
+	struct names credential_headers;	  /* redacted; empty unless the option is on */
+	struct names credential_query;		  /* likewise */
+	struct names api_keys;			  /* headers and parameters that carry API keys */
 	struct hname user_header, company_header; /* name.n 0: not configured */
 	struct hname auth[AUTH_NAMES_MAX];
 	uint32_t auth_count;

@@ -11,7 +11,8 @@ static bool take_scheme(struct span *value, struct span scheme)
 {
 	struct span v = *value;
 
-	if (v.n <= scheme.n || !span_ieq(span_of(v.p, scheme.n), scheme) || (v.p[scheme.n] != ' ' && v.p[scheme.n] != '\t'))
+	if (v.n <= scheme.n || !span_ieq(span_of(v.p, scheme.n), scheme) ||
+		(v.p[scheme.n] != ' ' && v.p[scheme.n] != '\t'))
 		return false;
 	*value = span_trim(span_skip(v, scheme.n));
 	return true;

@@ -6,8 +6,8 @@
 
 enum token_kind {
 	TOKEN_NONE = 0, /* opaque, malformed, encrypted: names nobody */
-	TOKEN_BASIC,    /* user */
-	TOKEN_CLAIMS,   /* claims */
+	TOKEN_BASIC,	/* user */
+	TOKEN_CLAIMS,	/* claims */
 };
 
 struct token {
@@ -25,9 +25,9 @@ struct token {
  * 0, or -ENOMEM; what cannot be read is TOKEN_NONE. */
 int token_parse(struct span value, struct buf *store, struct token *ret);
 
-/* The claim `field` as text, appended to out: strings as they are meant, numbers digit by digit as they stand, the first
- * element of an array. Exact name first, then any letter case, then as a path with dots ("user.id").
- * 1 found, 0 not (absent, null, true, false, object, empty, longer than TOKEN_TEXT_MAX), -ENOMEM. */
+/* The claim `field` as text, appended to out: strings as they are meant, numbers digit by digit as they stand, the
+ * first element of an array. Exact name first, then any letter case, then as a path with dots ("user.id"). 1 found, 0
+ * not (absent, null, true, false, object, empty, longer than TOKEN_TEXT_MAX), -ENOMEM. */
 int token_claim(struct span claims, struct span field, struct buf *out);
 
 #endif

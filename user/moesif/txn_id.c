@@ -52,7 +52,8 @@ struct span txn_plugin_id(const struct call *c)
 {
 	struct span id = not_the_clients(c, &c->cresp, KNOWN_X_MOESIF_TRANSACTION_ID);
 
-	/* A service with a Moesif library of its own sends this header too: then it stands on the upstream leg already. */
+	/* A service with a Moesif library of its own sends this header too: then it stands on the upstream leg already.
+	 */
 	if (!is_uuid(id) || c->uresp.count[KNOWN_X_MOESIF_TRANSACTION_ID])
 		return (struct span){NULL, 0};
 	return c->up || c->own_answer ? id : (struct span){NULL, 0};

@@ -175,9 +175,9 @@ int uri_compose(struct buf *out, const struct uri_parts *parts, const struct uri
 
 	host = uri_host(authority.n ? authority : parts->host);
 	path = uri_path(origin);
-	query = origin.n > path.n || (origin.n && origin.p[0] == '?') ?
-			span_skip(origin, origin.p[0] == '?' ? 0 : path.n) :
-			(struct span){NULL, 0};
+	query = origin.n > path.n || (origin.n && origin.p[0] == '?')
+			? span_skip(origin, origin.p[0] == '?' ? 0 : path.n)
+			: (struct span){NULL, 0};
 	r = buf__append_span(out, parts->scheme);
 	if (r == 0)
 		r = buf__append_str(out, "://");

@@ -9,14 +9,14 @@
 
 struct uri_parts {
 	struct span scheme;
-	struct span host;   /* Host header, :authority or authority of an absolute target; n 0: "kong", as nginx has it */
-	uint16_t port;      /* of the listener; 0: none is written */
+	struct span host; /* Host header, :authority or authority of an absolute target; n 0: "kong", as nginx has it */
+	uint16_t port;	  /* of the listener; 0: none is written */
 	struct span target; /* as sent; of an absolute form only path and query are used */
 };
 
 /* Parameters whose values are starred. */
 struct uri_masks {
-	const struct names *exact;       /* NULL: none */
+	const struct names *exact;	 /* NULL: none */
 	const struct names *credentials; /* any letter case; NULL: none */
 };
 

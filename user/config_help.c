@@ -227,7 +227,18 @@ static void reference_intro(FILE *out)
 	      "type and a value out of range are errors; the agent says file, line, what it expected and what it\n"
 	      "found, and ends with exit code 2 (after SIGHUP it goes on with what it had). A number may have a unit:\n"
 	      "`5s`, `250ms`, `16MiB`, `64kB`. `null` leaves an option as it is, an empty text unsets it.\n"
-	      "`kongtap check` prints the configuration that results, and where each value comes from.\n",
+	      "`kongtap check` prints the configuration that results, and where each value comes from.\n\n"
+	      "```yaml\n"
+	      "# kongtap.yml\n"
+	      "application_id_file: /etc/kongtap/application-id  # chmod 0600\n"
+	      "spool_dir: /var/lib/kongtap/spool\n"
+	      "user_id_header: X-User-Id\n"
+	      "request_header_masks: [Authorization, Cookie]\n"
+	      "response_body_masks: [password, token]\n"
+	      "exclude_paths: [/health, /metrics]\n"
+	      "send_timeout: 10s\n"
+	      "queue_bytes: 32MiB\n"
+	      "```\n",
 		out);
 }
 

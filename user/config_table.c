@@ -23,6 +23,7 @@ static const struct option_choice log_levels[] = {
 static const struct option_choice compressions[] = {{"none", 0}, {"deflate", 1}, {"gzip", 2}, {NULL, 0}};
 static const struct option_choice log_formats[] = {{"text", 0}, {"json", 1}, {NULL, 0}};
 
+#define G_COMMAND   "Command line"
 #define G_COLLECTOR "Collector"
 #define G_IDENTITY "Users and companies"
 #define G_BODIES "Bodies"
@@ -42,9 +43,9 @@ static const struct option_choice log_formats[] = {{"text", 0}, {"json", 1}, {NU
 /* clang-format off */
 const struct option option_table[] = {
 	/* the command line itself */
-	{"config", OPT_STRING, .flags = OPTION_CLI, AT(config_file), .meta = "FILE", .group = G_CAPTURE,
+	{"config", OPT_STRING, .flags = OPTION_CLI, AT(config_file), .meta = "FILE", .group = G_COMMAND,
 	 .help = "configuration file, YAML (-c)"},
-	{"kong_config", OPT_STRING, .flags = OPTION_CLI, AT(kong_config), .meta = "FILE", .group = G_CAPTURE,
+	{"kong_config", OPT_STRING, .flags = OPTION_CLI, AT(kong_config), .meta = "FILE", .group = G_COMMAND,
 	 .help = "take the moesif plugin's config from Kong's declarative file, or from what the Admin API prints"},
 
 	{"application_id", OPT_STRING, .flags = P | OPTION_SECRET, AT(ship.application_id), .meta = "ID",
@@ -183,13 +184,13 @@ const struct option option_table[] = {
 	{"filter", OPT_STRING, AT(print_filter), .meta = "EXPRESSION", .group = G_OUTPUT,
 	 .help = "print only such calls: '5xx,404', '>=400', 'POST', '/api/*', 'user=al*', '!2xx'; all of several words "
 		 "must hold; what is shipped does not change"},
-	{"record", OPT_STRING, .flags = OPTION_CLI, AT(record_file), .meta = "FILE", .group = G_OUTPUT,
+	{"record", OPT_STRING, .flags = OPTION_CLI, AT(record_file), .meta = "FILE", .group = G_COMMAND,
 	 .help = "also write what is captured, raw and unmasked, for replay (mode 0600)"},
-	{"for", OPT_U32, UNIT_SECONDS, OPTION_CLI, AT(run_seconds), RANGE(0, 4000000), .group = G_OUTPUT,
+	{"for", OPT_U32, UNIT_SECONDS, OPTION_CLI, AT(run_seconds), RANGE(0, 4000000), .group = G_COMMAND,
 	 .help = "end after this time; 0: on a signal"},
 
 	{"pid", OPT_NUMBERS, .flags = OPTION_CLI, RANGE(1, 4194304), PAIR_AT(capture.pids, capture.npids),
-	 .meta = "PID", .group = G_CAPTURE, .help = "only this nginx master or worker; may be repeated"},
+	 .meta = "PID", .group = G_COMMAND, .help = "only this nginx master or worker; may be repeated"},
 	{"prefix", OPT_STRINGS, PAIR_AT(capture.prefixes, capture.nprefixes), .meta = "GLOB", .group = G_CAPTURE,
 	 .help = "only nginx processes with such a prefix (-p), also those that are not Kong; may be repeated"},
 	{"ring_bytes", OPT_U64, UNIT_BYTES, OPTION_POW2, AT(capture.ring_bytes), RANGE(64 * KIB, GIB),

@@ -32,6 +32,7 @@ static int set_list_node(struct config *c, const struct option *o, struct option
 	}
 	for (size_t i = 0; i < n; i++)
 		fill_value(src->doc, document__item(src->doc, node, i), &items[i]);
+	list.kind = VALUE_LIST;
 	list.items = items;
 	list.n = n;
 	err = option_set(c, o, &list, src->layer, src->place, src->report);

@@ -53,7 +53,7 @@ TOOLS   := $(TOOL_SRC:tests/%.c=$(O)/tests/%)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help unit-build fuzz-build tools clean install uninstall vmlinux
+.PHONY: all help unit-build fuzz-build tools clean vmlinux
 
 all: $(O)/kongtap ## build build/kongtap
 
@@ -116,11 +116,7 @@ $(O)/fuzz/%: tests/fuzz/%.c $(O)/fuzzobj/libkongtap.a
 vmlinux: ## print a full vmlinux.h of the running kernel
 	@bpftool btf dump file /sys/kernel/btf/vmlinux format c
 
-install: $(O)/kongtap ## install under DESTDIR/PREFIX
-	install -D -m 755 $(O)/kongtap $(DESTDIR)$(PREFIX)/sbin/kongtap
-
-uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(PREFIX)/sbin/kongtap
+include deploy/install.mk
 
 clean: ## remove the build
 	rm -rf $(O)

@@ -27,11 +27,11 @@ static struct span http_version(struct span protocol)
 
 static void put_common(struct json_out *o, const struct parts *p, struct span headers)
 {
-	json_lit(o, ",\"httpVersion\":");
-	json_string(o, http_version(p->protocol));
-	json_lit(o, ",\"headers\":");
+	json_put_lit(o, ",\"httpVersion\":");
+	json_put_string(o, http_version(p->protocol));
+	json_put_lit(o, ",\"headers\":");
 	har_headers(o, headers);
-	json_lit(o, ",\"headersSize\":-1,\"bodySize\":");
+	json_put_lit(o, ",\"headersSize\":-1,\"bodySize\":");
 }
 
 /* A body as the "text" member of postData or content: JSON as it stands, base64 unpacked when it is text after all.
@@ -43,81 +43,81 @@ static void put_text(struct json_out *o, struct span message, const char *marker
 	char *raw = NULL;
 	long n = -1;
 
-	json_lit(o, ",\"text\":");
+	json_put_lit(o, ",\"text\":");
 	if (!base64) {
-		json_string(o, body);
+		json_put_string(o, body);
 		return;
 	}
 	raw = malloc(base64_decoded_max(text.n));
 	if (raw)
 		n = base64_decode(text, raw);
 	if (n >= 0 && utf8_valid(span_of(raw, (size_t)n))) {
-		json_string(o, span_of(raw, (size_t)n));
+		json_put_string(o, span_of(raw, (size_t)n));
 	} else {
-		json_lit(o, "\"");
-		json_raw(o, text);
-		json_lit(o, "\",\"");
-		json_raw(o, span_str(marker));
-		json_lit(o, "\":\"base64\"");
+		json_put_lit(o, "\"");
+		json_put_raw(o, text);
+		json_put_lit(o, "\",\"");
+		json_put_raw(o, span_str(marker));
+		json_put_lit(o, "\":\"base64\"");
 	}
 	free(raw);
 }
 
 static void put_mime(struct json_out *o, struct span headers)
 {
-	json_lit(o, "\"mimeType\":\"");
-	json_raw(o, har_header(headers, "content-type"));
-	json_lit(o, "\"");
+	json_put_lit(o, "\"mimeType\":\"");
+	json_put_raw(o, har_header(headers, "content-type"));
+	json_put_lit(o, "\"");
 }
 
 static void put_request(struct json_out *o, const struct parts *p)
 {
-	json_lit(o, "\"request\":{\"method\":");
-	json_string(o, p->e->verb);
-	json_lit(o, ",\"url\":");
-	json_string(o, p->e->uri);
+	json_put_lit(o, "\"request\":{\"method\":");
+	json_put_string(o, p->e->verb);
+	json_put_lit(o, ",\"url\":");
+	json_put_string(o, p->e->uri);
 	put_common(o, p, p->req_headers);
-	json_u64(o, p->e->request_bytes);
-	json_lit(o, ",\"queryString\":");
+	json_put_u64(o, p->e->request_bytes);
+	json_put_lit(o, ",\"queryString\":");
 	har_query(o, p->e->uri);
-	json_lit(o, ",\"cookies\":");
+	json_put_lit(o, ",\"cookies\":");
 	har_request_cookies(o, p->req_headers);
 	if (json_view_member(p->request, "body").n) {
-		json_lit(o, ",\"postData\":{");
+		json_put_lit(o, ",\"postData\":{");
 		put_mime(o, p->req_headers);
 		/* HAR 1.2 knows base64 for responses only. */
 		put_text(o, p->request, "_encoding");
-		json_lit(o, "}");
+		json_put_lit(o, "}");
 	}
-	json_lit(o, "}");
+	json_put_lit(o, "}");
 }
 
 static void put_content(struct json_out *o, const struct parts *p)
 {
 	struct span body = json_view_member(p->response, "body");
 
-	json_lit(o, ",\"content\":{");
+	json_put_lit(o, ",\"content\":{");
 	put_mime(o, p->resp_headers);
-	json_lit(o, ",\"size\":");
-	json_u64(o, p->e->response_bytes);
+	json_put_lit(o, ",\"size\":");
+	json_put_u64(o, p->e->response_bytes);
 	if (body.n)
 		put_text(o, p->response, "encoding");
-	json_lit(o, "}");
+	json_put_lit(o, "}");
 }
 
 static void put_response(struct json_out *o, const struct parts *p)
 {
-	json_lit(o, ",\"response\":{\"status\":");
-	json_i64(o, p->e->status);
-	json_lit(o, ",\"statusText\":\"\"");
+	json_put_lit(o, ",\"response\":{\"status\":");
+	json_put_i64(o, p->e->status);
+	json_put_lit(o, ",\"statusText\":\"\"");
 	put_common(o, p, p->resp_headers);
-	json_u64(o, p->e->response_bytes);
-	json_lit(o, ",\"cookies\":");
+	json_put_u64(o, p->e->response_bytes);
+	json_put_lit(o, ",\"cookies\":");
 	har_response_cookies(o, p->resp_headers);
 	put_content(o, p);
-	json_lit(o, ",\"redirectURL\":\"");
-	json_raw(o, har_header(p->resp_headers, "location"));
-	json_lit(o, "\"}");
+	json_put_lit(o, ",\"redirectURL\":\"");
+	json_put_raw(o, har_header(p->resp_headers, "location"));
+	json_put_lit(o, "\"}");
 }
 
 /* "12.345" milliseconds as microseconds; -1: none. */
@@ -144,14 +144,14 @@ static void put_timings(struct json_out *o, const struct parts *p)
 	int64_t first = micros(json_at(p->kong, "latency.first_byte"));
 	uint64_t wait = first >= 0 && (uint64_t)first <= total ? (uint64_t)first : total;
 
-	json_lit(o, ",\"time\":");
-	json_ms(o, total * 1000);
-	json_lit(o,
+	json_put_lit(o, ",\"time\":");
+	json_put_ms(o, total * 1000);
+	json_put_lit(o,
 		",\"cache\":{},\"timings\":{\"blocked\":-1,\"dns\":-1,\"connect\":-1,\"ssl\":-1,\"send\":0,\"wait\":");
-	json_ms(o, wait * 1000);
-	json_lit(o, ",\"receive\":");
-	json_ms(o, (total - wait) * 1000);
-	json_lit(o, "}");
+	json_put_ms(o, wait * 1000);
+	json_put_lit(o, ",\"receive\":");
+	json_put_ms(o, (total - wait) * 1000);
+	json_put_lit(o, "}");
 }
 
 static void put_own(struct json_out *o, const struct parts *p)
@@ -159,24 +159,24 @@ static void put_own(struct json_out *o, const struct parts *p)
 	struct span service = json_at(p->kong, "service.address");
 
 	if (json_is_string(service)) {
-		json_lit(o, ",\"serverIPAddress\":");
-		json_raw(o, service);
+		json_put_lit(o, ",\"serverIPAddress\":");
+		json_put_raw(o, service);
 	}
 	if (p->e->user.n) {
-		json_lit(o, ",\"_user\":");
-		json_string(o, p->e->user);
+		json_put_lit(o, ",\"_user\":");
+		json_put_string(o, p->e->user);
 	}
 	if (p->e->company.n) {
-		json_lit(o, ",\"_company\":");
-		json_string(o, p->e->company);
+		json_put_lit(o, ",\"_company\":");
+		json_put_string(o, p->e->company);
 	}
 	if (p->kong.n) {
-		json_lit(o, ",\"_kong\":");
-		json_raw(o, p->kong);
+		json_put_lit(o, ",\"_kong\":");
+		json_put_raw(o, p->kong);
 	}
 	if (p->e->truncated || p->e->incomplete) {
-		json_lit(o, ",\"comment\":");
-		json_string(o, p->e->incomplete ? SPAN_LIT("incomplete") : SPAN_LIT("a body is truncated"));
+		json_put_lit(o, ",\"comment\":");
+		json_put_string(o, p->e->incomplete ? SPAN_LIT("incomplete") : SPAN_LIT("a body is truncated"));
 	}
 }
 
@@ -194,14 +194,14 @@ int har_entry(struct buf *out, const struct event *e)
 	p.resp_headers = json_view_member(p.response, "headers");
 	p.protocol = json_inside(json_view_member(p.kong, "protocol"));
 	clock_iso(e->wall_ns, when);
-	json_lit(&o, "\n{\"startedDateTime\":");
-	json_string(&o, span_of(when, CLOCK_ISO_LEN));
-	json_lit(&o, ",");
+	json_put_lit(&o, "\n{\"startedDateTime\":");
+	json_put_string(&o, span_of(when, CLOCK_ISO_LEN));
+	json_put_lit(&o, ",");
 	put_request(&o, &p);
 	put_response(&o, &p);
 	put_timings(&o, &p);
 	put_own(&o, &p);
-	json_lit(&o, "}");
+	json_put_lit(&o, "}");
 	if (o.err)
 		out->n = mark;
 	return o.err;

@@ -37,25 +37,25 @@ struct span har_header(struct span headers, const char *name)
 static void comma(struct json_out *o)
 {
 	if (o->b->n && o->b->p[o->b->n - 1] != '[')
-		json_lit(o, ",");
+		json_put_lit(o, ",");
 }
 
 /* Both are JSON text already. */
 static void pair(struct json_out *o, struct span name, struct span value)
 {
 	comma(o);
-	json_lit(o, "{\"name\":\"");
-	json_raw(o, name);
-	json_lit(o, "\",\"value\":\"");
-	json_raw(o, value);
-	json_lit(o, "\"}");
+	json_put_lit(o, "{\"name\":\"");
+	json_put_raw(o, name);
+	json_put_lit(o, "\",\"value\":\"");
+	json_put_raw(o, value);
+	json_put_lit(o, "\"}");
 }
 
 void har_headers(struct json_out *o, struct span headers)
 {
-	json_lit(o, "[");
+	json_put_lit(o, "[");
 	each_header(headers, SPAN_LIT(""), pair, o);
-	json_lit(o, "]");
+	json_put_lit(o, "]");
 }
 
 /* Up to `stop`, which is passed over. No escape of JSON holds one of the characters that are used here. */
@@ -81,9 +81,9 @@ static void cookie_header(struct json_out *o, struct span header, struct span va
 
 void har_request_cookies(struct json_out *o, struct span headers)
 {
-	json_lit(o, "[");
+	json_put_lit(o, "[");
 	each_header(headers, SPAN_LIT("cookie"), cookie_header, o);
-	json_lit(o, "]");
+	json_put_lit(o, "]");
 }
 
 static void set_cookie_attributes(struct json_out *o, struct span rest)
@@ -104,11 +104,11 @@ static void set_cookie_attributes(struct json_out *o, struct span rest)
 			if (seen[i] || !span_ieq(name, known[i].name))
 				continue;
 			seen[i] = true;
-			json_raw(o, span_str(known[i].member));
+			json_put_raw(o, span_str(known[i].member));
 			if (known[i].flag)
 				continue;
-			json_raw(o, value);
-			json_lit(o, "\"");
+			json_put_raw(o, value);
+			json_put_lit(o, "\"");
 		}
 	}
 }
@@ -121,20 +121,20 @@ static void set_cookie_header(struct json_out *o, struct span header, struct spa
 	if (!name.n)
 		return;
 	comma(o);
-	json_lit(o, "{\"name\":\"");
-	json_raw(o, name);
-	json_lit(o, "\",\"value\":\"");
-	json_raw(o, cookie);
-	json_lit(o, "\"");
+	json_put_lit(o, "{\"name\":\"");
+	json_put_raw(o, name);
+	json_put_lit(o, "\",\"value\":\"");
+	json_put_raw(o, cookie);
+	json_put_lit(o, "\"");
 	set_cookie_attributes(o, value);
-	json_lit(o, "}");
+	json_put_lit(o, "}");
 }
 
 void har_response_cookies(struct json_out *o, struct span headers)
 {
-	json_lit(o, "[");
+	json_put_lit(o, "[");
 	each_header(headers, SPAN_LIT("set-cookie"), set_cookie_header, o);
-	json_lit(o, "]");
+	json_put_lit(o, "]");
 }
 
 static int hex_digit(char c)
@@ -152,7 +152,7 @@ static void query_text(struct json_out *o, struct span s)
 	size_t n = 0;
 
 	if (s.n > sizeof(room)) {
-		json_string(o, s);
+		json_put_string(o, s);
 		return;
 	}
 	for (size_t i = 0; i < s.n; i++) {
@@ -166,14 +166,14 @@ static void query_text(struct json_out *o, struct span s)
 			room[n++] = s.p[i] == '+' ? ' ' : s.p[i];
 		}
 	}
-	json_string(o, span_of(room, n));
+	json_put_string(o, span_of(room, n));
 }
 
 void har_query(struct json_out *o, struct span uri)
 {
 	struct span name, value;
 
-	json_lit(o, "[");
+	json_put_lit(o, "[");
 	take_until(&uri, '?');
 	while (uri.n) {
 		value = take_until(&uri, '&');
@@ -181,11 +181,11 @@ void har_query(struct json_out *o, struct span uri)
 			continue;
 		name = take_until(&value, '=');
 		comma(o);
-		json_lit(o, "{\"name\":");
+		json_put_lit(o, "{\"name\":");
 		query_text(o, name);
-		json_lit(o, ",\"value\":");
+		json_put_lit(o, ",\"value\":");
 		query_text(o, value);
-		json_lit(o, "}");
+		json_put_lit(o, "}");
 	}
-	json_lit(o, "]");
+	json_put_lit(o, "]");
 }

@@ -17,7 +17,7 @@ MAKEFLAGS += --no-print-directory
 endif
 
 ARCH := $(shell uname -m | sed 's/x86_64/x86/;s/aarch64/arm64/')
-PKGS := libbpf libelf jansson yaml-0.1 libnghttp2 libcurl zlib libbrotlidec libzstd libpcre2-8 libcrypto libcap-ng libseccomp
+PKGS := libbpf libelf jansson yaml-0.1 libnghttp2 libcurl zlib libbrotlidec libzstd libpcre2-8 libcrypto libcap-ng libseccomp libmicrohttpd
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS))
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS))
 LLHTTP_SRC ?= /usr/share/llhttp
@@ -43,7 +43,7 @@ LIBS = $(PKG_LIBS) -lpthread -lm
 LIB_SRC := $(filter-out user/main.c,$(wildcard user/*.c user/*/*.c))
 LIB_OBJ := $(LIB_SRC:user/%.c=$(O)/obj/%.o) $(O)/obj/llhttp/llhttp.o $(O)/obj/llhttp/api.o $(O)/obj/llhttp/http.o
 BPF_SRC := $(wildcard bpf/*.bpf.c)
-SKEL    := $(BPF_SRC:bpf/%.bpf.c=$(O)/skel/%.skel.h)
+SKEL    := $(BPF_SRC:bpf/%.bpf.c=$(O)/skel/%.skel.h) $(O)/skel/page.html.h $(O)/skel/build_id.h
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT    := $(UNIT_SRC:tests/unit/%.c=$(O)/unit/%)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
@@ -53,7 +53,7 @@ TOOLS   := $(TOOL_SRC:tests/%.c=$(O)/tests/%)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help unit-build fuzz-build tools clean vmlinux
+.PHONY: FORCE all help unit-build fuzz-build tools clean vmlinux
 
 all: $(O)/kongtap ## build build/kongtap
 
@@ -84,6 +84,18 @@ $(O)/skel/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h) $(wildcard vmlinux/*.h)
 $(O)/skel/%.skel.h: $(O)/skel/%.bpf.o
 	$(call msg,SKEL,$@)
 	$(Q)bpftool gen skeleton $< name $(subst .,_,$*)_bpf > $@
+
+# A file as the initialiser of a character array.
+$(O)/skel/page.html.h: user/ops/page.html
+	$(call msg,EMBED,$<)
+	$(Q)mkdir -p $(@D) && { echo "static const char page_html[] = {"; \
+		od -An -v -tx1 $< | sed "s/ \([0-9a-f][0-9a-f]\)/'\\\\x\1',/g"; echo "};"; } > $@
+
+# Written anew only when it says something else.
+REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+$(O)/skel/build_id.h: FORCE
+	$(Q)mkdir -p $(@D) && echo '#define KONGTAP_REVISION "$(REVISION)"' > $@.new && \
+		if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 unit-build: $(UNIT) ## build the unit tests
 $(O)/unit/%: tests/unit/%.c $(O)/libkongtap.a

@@ -14,7 +14,7 @@ declare -A may=(
 	[join]="base capture/record.h wire join"
 	[moesif]="base capture/record.h wire join moesif"
 	[ship]="base capture/record.h moesif/event.h moesif/json_out.h moesif/utf8.h ship"
-	[ops]="base capture/record.h moesif/event.h moesif/json_out.h ops"
+	[ops]="base capture/record.h moesif/event.h moesif/json_out.h moesif/utf8.h ops"
 )
 for stage in "${!may[@]}"; do
 	for file in user/"$stage"/*.[ch]; do

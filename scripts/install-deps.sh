@@ -5,9 +5,10 @@ set -euo pipefail
 
 build=(gcc make pkg-config clang-14 llvm-14 bpftool libbpf-dev libelf-dev libjansson-dev libyaml-dev libnghttp2-dev
 	libcurl4-openssl-dev zlib1g-dev libbrotli-dev libzstd-dev libpcre2-dev libssl-dev libcap-ng-dev libseccomp-dev
+	libmicrohttpd-dev
 	node-llhttp ca-certificates)
 run=(nginx libnginx-mod-http-lua python3 iproute2 openssl curl procps)
-tests=(libcmocka-dev libclang-rt-14-dev clang-format-14 clang-tidy-14 libmicrohttpd-dev nghttp2-client wrk valgrind
+tests=(libcmocka-dev libclang-rt-14-dev clang-format-14 clang-tidy-14 nghttp2-client wrk valgrind
 	util-linux strace qemu-system-x86 cpio busybox-static libcap2-bin)
 
 case ${1:-build} in

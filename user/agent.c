@@ -20,7 +20,9 @@
 #include "base/stats.h"
 #include "capture/features.h"
 #include "capture/recorder.h"
+#include "observe.h"
 #include "ops/notify.h"
+#include "ops/ops.h"
 #include "ops/privs.h"
 #include "wire/conns.h"
 
@@ -39,6 +41,8 @@ struct agent {
 	struct shipper *shipper;
 	struct output *output;
 	struct notify *notify;
+	struct ops *ops;
+	struct observe observe;
 
 	int epoll_fd, signal_fd, wake_fd;
 	bool stop, failed;
@@ -58,6 +62,7 @@ static void on_event(void *ctx, const struct event *e)
 	struct agent *a = ctx;
 
 	output__event(a->output, e);
+	ops__on_event(a->ops, e);
 	if (a->shipper)
 		shipper__give(a->shipper, e->json);
 }
@@ -112,6 +117,7 @@ static void record(struct agent *a, const struct record *rec)
 static void apply(struct agent *a, const struct record *rec)
 {
 	record(a, rec);
+	ops__on_record(a->ops, rec);
 	if (rec->t_ns > a->now)
 		a->now = rec->t_ns;
 	switch (rec->kind) {
@@ -349,6 +355,7 @@ static int run_live(struct agent *a)
 	log_info("agent", "ready, watching %zu worker%s", source__workers(a->source),
 		source__workers(a->source) == 1 ? "" : "s");
 	notify__ready(a->notify, "capturing");
+	ops__set_ready(a->ops, NULL);
 	while (!a->stop && err >= 0 && clock_mono_ns() < deadline) {
 		wait_for_work(a, (int)a->config->capture.poll_ms);
 		/* Every record older than this is in the ring by now, so a tick of this time comes after them. */
@@ -357,6 +364,7 @@ static int run_live(struct agent *a)
 		if (before - a->last_tick >= TICK_NS) {
 			tick(a, before);
 			tell_status(a, before);
+			ops__tick(a->ops);
 		}
 	}
 	if (err >= 0) {
@@ -399,6 +407,7 @@ int agent__run(struct agent *a)
 	int out;
 
 	notify__stopping(a->notify, "delivering what is queued");
+	ops__set_ready(a->ops, "stopping: delivering what is queued");
 	conns__flush(a->conns, a->now);
 	join__flush(a->join);
 	if (a->shipper)
@@ -438,14 +447,18 @@ static int open_source(struct agent *a)
 	return a->source ? 0 : -errno;
 }
 
-static void tell_footer(void *ctx, struct footer_facts *ret)
+static int open_ops(struct agent *a)
 {
-	struct agent *a = ctx;
+	struct ops_options o = {
+		.listen = a->config->metrics_listen,
+		.last_calls = a->config->status_page_calls,
+		.gauges = {.fn = observe_gauges, .ctx = &a->observe},
+	};
 
-	ret->workers = source__workers(a->source);
-	ret->ships = a->shipper != NULL;
-	if (a->shipper)
-		shipper__status(a->shipper, &ret->ship);
+	if (a->config->command != CONFIG_RUN || !o.listen)
+		return 0;
+	a->ops = ops__new(&o);
+	return a->ops ? 0 : -errno;
 }
 
 static int open_output(struct agent *a)
@@ -455,7 +468,7 @@ static int open_output(struct agent *a)
 		.path = a->config->output_file,
 		.live = a->config->command == CONFIG_RUN,
 		.filter = a->config->print_filter,
-		.footer = {.fn = tell_footer, .ctx = a},
+		.footer = {.fn = observe_footer, .ctx = &a->observe},
 	};
 
 	a->output = output__open(&o);
@@ -477,6 +490,21 @@ static int open_shipper(void *ctx)
 	if (!a->shipper)
 		log_err("ship", "cannot start the sender: %s", strerror(errno));
 	return a->shipper ? 0 : -errno;
+}
+
+/* The parts with threads that talk to others. */
+static int open_network(void *ctx)
+{
+	struct agent *a = ctx;
+	int err = open_shipper(a);
+
+	a->observe = (struct observe){
+		.config = a->config,
+		.source = a->source,
+		.conns = a->conns,
+		.shipper = a->shipper,
+	};
+	return err ? err : open_ops(a);
 }
 
 static int open_recorder(struct agent *a)
@@ -535,7 +563,7 @@ struct agent *agent__new(struct config *c)
 	if (!err)
 		err = open_recorder(a);
 	if (!err)
-		err = c->sandbox ? privs_without(open_shipper, a) : open_shipper(a);
+		err = c->sandbox ? privs_without(open_network, a) : open_network(a);
 	if (!err)
 		return a;
 	agent__free(a);
@@ -561,6 +589,7 @@ void agent__free(struct agent *a)
 	join__free(a->join);
 	moesif__free(a->moesif);
 	output__close(a->output);
+	ops__free(a->ops);
 	close_fd(a->epoll_fd);
 	close_fd(a->signal_fd);
 	close_fd(a->wake_fd);

@@ -49,6 +49,8 @@
 	X(ship_sent_events, "events the collector accepted")                                                           \
 	X(ship_sent_batches, "batches the collector accepted")                                                         \
 	X(ship_retries, "batches sent again")                                                                          \
+	X(ship_requests, "requests to the collector that ended, well or not")                                          \
+	X(ship_request_us, "microseconds that they took")                                                              \
 	X(ship_failed_requests, "requests to the collector that failed")                                               \
 	X(ship_dropped_poison, "events dropped because the collector refuses them (400)")                              \
 	X(ship_dropped_too_large, "events dropped because the collector finds them too large (413)")                   \

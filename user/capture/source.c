@@ -25,6 +25,19 @@ size_t source__workers(const struct source *s)
 	return s->ops->workers(s);
 }
 
+void source__each_tls(const struct source *s, void (*fn)(void *ctx, const struct source_tls *t), void *ctx)
+{
+	if (s->ops->each_tls)
+		s->ops->each_tls(s, fn, ctx);
+}
+
+void source__ring(struct source *s, uint64_t *ret_size, uint64_t *ret_peak)
+{
+	*ret_size = *ret_peak = 0;
+	if (s->ops->ring)
+		s->ops->ring(s, ret_size, ret_peak);
+}
+
 int64_t source__wall_offset(const struct source *s)
 {
 	return s->ops->wall_offset(s);

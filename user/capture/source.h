@@ -7,15 +7,15 @@
 #include "capture/record.h"
 
 struct capture_options {
-	uint32_t *pids;        /* --pid: these masters or workers only; NULL: discover */
+	uint32_t *pids; /* --pid: these masters or workers only; NULL: discover */
 	size_t npids;
-	char **prefixes;       /* --prefix: glob over nginx's -p, also for an nginx that is not Kong */
+	char **prefixes; /* --prefix: glob over nginx's -p, also for an nginx that is not Kong */
 	size_t nprefixes;
-	uint64_t ring_bytes;   /* data ring, power of two, default 16 MiB */
-	uint32_t call_bytes;   /* most bytes copied of one call, default 256 KiB */
-	uint32_t poll_ms;      /* longest time between two looks at the ring, default 10 */
-	bool capture_bodies;   /* false: nothing beyond the header section is wanted */
-	char *force;           /* hidden test option: comma list of features to treat as missing */
+	uint64_t ring_bytes; /* data ring, power of two, default 16 MiB */
+	uint32_t call_bytes; /* most bytes copied of one call, default 256 KiB */
+	uint32_t poll_ms;    /* longest time between two looks at the ring, default 10 */
+	bool capture_bodies; /* false: nothing beyond the header section is wanted */
+	char *force;	     /* hidden test option: comma list of features to treat as missing */
 };
 
 void capture_options_default(struct capture_options *o);
@@ -44,6 +44,20 @@ int source__poll(struct source *s, int timeout_ms);
 void source__ignore(struct source *s, const struct conn_key *key);
 /* Workers being watched. */
 size_t source__workers(const struct source *s);
+
+#define SOURCE_TLS_TEXT 256
+/* How the TLS of one worker is captured. */
+struct source_tls {
+	uint32_t pid;
+	bool probed;		       /* false: its TLS is not seen, `text` says why */
+	bool placed;		       /* on instructions inside SSL_read and SSL_write; else at entry and return */
+	char library[SOURCE_TLS_TEXT]; /* as the worker sees it */
+	char text[SOURCE_TLS_TEXT];    /* for people */
+};
+/* Calls fn for each worker being watched; never for a replay. */
+void source__each_tls(const struct source *s, void (*fn)(void *ctx, const struct source_tls *t), void *ctx);
+/* Size of the data ring, and the most bytes that waited in it since this was asked last; 0 and 0 for a replay. */
+void source__ring(struct source *s, uint64_t *ret_size, uint64_t *ret_peak);
 /* wall - monotonic, ns: of this machine now, or the recording's. */
 int64_t source__wall_offset(const struct source *s);
 void source__close(struct source *s); /* NULL is fine */

@@ -15,6 +15,7 @@
 #include "capture/ring.h"
 #include "capture/source_ops.h"
 #include "capture/tls_attach.h"
+#include "capture/tls_report.h"
 
 #define MS 1000000ull
 /* Looks at /proc: while no gateway is known, with some known, and shortly after an nginx was started. */
@@ -36,6 +37,8 @@ struct source_bpf {
 	struct intake *intake;
 	struct discover *discover;
 	struct tls_attach *tls;
+	struct tls_report report;
+	uint64_t ring_peak; /* most bytes seen waiting in the data ring */
 	struct record_sink sink;
 	int epoll, timer;
 	bool active, searching_said;
@@ -90,6 +93,8 @@ static void on_worker(void *ctx, const struct rec_worker *w, bool fresh)
 	if (err)
 		log_err("capture", "worker %u cannot be watched: %s", w->pid, strerror(-err));
 	err = tls_attach__process(s->tls, w->pid, false, &plan);
+	if (!err)
+		tls_report__set(&s->report, w->pid, &plan);
 	if (err)
 		log_warn("capture", "worker %u of %u: its TLS library cannot be looked for: %s", w->pid, w->node_pid,
 			strerror(-err));
@@ -107,6 +112,7 @@ static void on_worker_gone(void *ctx, uint32_t pid)
 
 	kernel__unwatch(s->kernel, pid);
 	tls_attach__forget(s->tls, pid);
+	tls_report__drop(&s->report, pid);
 	kernel__sweep(s->kernel, pid);
 	log_info("capture", "worker %u gone", pid);
 	give(s, &rec);
@@ -157,8 +163,10 @@ static void drain_control(void *ctx)
 
 static void read_rings(struct source_bpf *s)
 {
-	uint64_t mark;
+	uint64_t mark, waiting = ring__pending(s->data);
 
+	if (waiting > s->ring_peak)
+		s->ring_peak = waiting;
 	drain_control(s);
 	mark = intake__mark(s->intake);
 	if (ring__read(s->data, on_data, s) == RING_DONE)
@@ -272,10 +280,25 @@ static int64_t bpf_wall_offset(const struct source *base)
 	return clock_offset_ns();
 }
 
+static void bpf_each_tls(const struct source *base, void (*fn)(void *ctx, const struct source_tls *t), void *ctx)
+{
+	tls_report__each(&self(base)->report, fn, ctx);
+}
+
+static void bpf_ring(struct source *base, uint64_t *ret_size, uint64_t *ret_peak)
+{
+	struct source_bpf *s = self(base);
+
+	*ret_size = kernel__data_size(s->kernel);
+	*ret_peak = s->ring_peak;
+	s->ring_peak = 0;
+}
+
 static void bpf_close(struct source *base)
 {
 	struct source_bpf *s = self(base);
 
+	tls_report__free(&s->report);
 	tls_attach__free(s->tls);
 	discover__free(s->discover);
 	intake__free(s->intake);
@@ -296,6 +319,8 @@ static const struct source_ops source_bpf_ops = {
 	.ignore = bpf_ignore,
 	.workers = bpf_workers,
 	.wall_offset = bpf_wall_offset,
+	.each_tls = bpf_each_tls,
+	.ring = bpf_ring,
 	.close = bpf_close,
 };
 
@@ -396,6 +421,7 @@ struct source *source_bpf__open(const struct capture_options *o, struct record_s
 	s->options = *o;
 	s->sink = sink;
 	s->epoll = s->timer = -1;
+	tls_report__init(&s->report);
 	err = features_probe(o->force, &s->features);
 	if (!err)
 		err = explain(&s->features);

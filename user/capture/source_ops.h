@@ -1,4 +1,5 @@
-/* source_ops: what each kind of source implements behind source.h. A source embeds struct source as its first member. */
+/* source_ops: what each kind of source implements behind source.h. A source embeds struct source as its first member.
+ */
 #ifndef KT_CAPTURE_SOURCE_OPS_H
 #define KT_CAPTURE_SOURCE_OPS_H
 
@@ -11,6 +12,9 @@ struct source_ops {
 	void (*ignore)(struct source *s, const struct conn_key *key);
 	size_t (*workers)(const struct source *s);
 	int64_t (*wall_offset)(const struct source *s);
+	/* NULL: it has no such thing. */
+	void (*each_tls)(const struct source *s, void (*fn)(void *ctx, const struct source_tls *t), void *ctx);
+	void (*ring)(struct source *s, uint64_t *ret_size, uint64_t *ret_peak);
 	void (*close)(struct source *s);
 };
 

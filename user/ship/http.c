@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/buf.h"
+#include "base/stats.h"
 #include "ship/compress.h"
 #include "version.h"
 
@@ -340,10 +341,13 @@ static void finish(struct http *h, struct slot *slot, CURLcode code)
 {
 	struct http_answer *a = &slot->answer;
 	void *token = slot->token;
-	curl_off_t retry_after = 0;
+	curl_off_t retry_after = 0, took_us = 0;
 
 	curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &a->status);
 	curl_easy_getinfo(slot->easy, CURLINFO_RETRY_AFTER, &retry_after);
+	curl_easy_getinfo(slot->easy, CURLINFO_TOTAL_TIME_T, &took_us);
+	stats_inc(STAT_ship_requests);
+	stats_add(STAT_ship_request_us, took_us > 0 ? (uint64_t)took_us : 0);
 	a->retry_after_s = retry_after <= 0 ? 0 : retry_after > INT32_MAX ? INT32_MAX : (uint32_t)retry_after;
 	if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && a->body_too_large)) {
 		a->status = 0;

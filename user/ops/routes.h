@@ -1,0 +1,23 @@
+/* routes: which answer belongs to which request. */
+#ifndef KT_OPS_ROUTES_H
+#define KT_OPS_ROUTES_H
+
+#include "ops/httpd.h"
+#include "ops/view.h"
+
+#define HOST_NAME_LEN 256
+
+struct routes {
+	/* Fills the view, which is zeroed. */
+	void (*look)(void *ctx, struct ops_view *ret);
+	void *ctx;
+	char policy[320];
+	char host[HOST_NAME_LEN]; /* this machine's name */
+};
+
+/* 0; -EBADMSG: the page is not what it should be. */
+int routes__init(struct routes *r);
+/* An httpd_sink.fn; ctx: struct routes. */
+void routes__answer(void *ctx, const struct httpd_request *req, struct httpd_answer *ret);
+
+#endif

@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
 
 from compare import compare, load  # noqa: E402
-from lib import KONGTAP, Agent, Checks, Gateway, Workdir, client, read_jsonl, wait_for  # noqa: E402
+from lib import KONGTAP, Agent, Checks, Gateway, GatewayError, Workdir, client, read_jsonl, wait_for  # noqa: E402
 
 CALLS = 150
 
@@ -43,7 +43,10 @@ def finish(t, what, gateway, traffic, agent, record, output, ready):
     t.equal(f"{what}: client", traffic.wait(500), 0)
     lines, records = load(gateway, record)
     wanted = sum(entry["began"] > ready for entry in records)
-    wait_for(lambda: count(output) >= wanted, 60, "the events")
+    try:
+        wait_for(lambda: count(output) >= wanted, 30, "the events")
+    except GatewayError:
+        pass  # what is missing is for the comparison to say
     t.equal(f"{what}: exit code", agent.stop(60), 0)
     t.problems(f"{what}: {count(output)} events agree with {len(records)} calls",
                compare(lines, read_jsonl(output), records, ready))

@@ -116,15 +116,15 @@ def initramfs(kongtap):
     """One archive for all kernels: programs with their libraries, the tests, kongtap."""
     root, archive = CACHE / "root", CACHE / "initramfs.gz"
     shutil.rmtree(root, ignore_errors=True)
-    (root / "bin").mkdir(parents=True)
+    for name in ("bin", "sbin", "lib", "lib64"):
+        (root / "usr" / name).mkdir(parents=True)
+        (root / name).symlink_to(f"usr/{name}")
     for name in PROGRAMS:
         path = shutil.which(name, path="/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin")
         if not path:
             raise VmError(f"{name} is missing here (scripts/install-deps.sh test)")
         copy_program(root, path)
     (root / "usr/bin/python3").symlink_to("python3.11")
-    if not (root / "bin/busybox").exists():
-        shutil.copy2(shutil.which("busybox"), root / "bin/busybox")
     copy_python(root)
     for tree in TREES:
         if os.path.exists(tree):

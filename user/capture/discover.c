@@ -33,7 +33,8 @@ struct node {
 struct worker {
 	struct process p;
 	uint32_t node_pid;
-	unsigned looks; /* that found it without a title; 0: it has one */
+	unsigned looks;	 /* that found it without a title; 0: it has one */
+	unsigned missed; /* looks in a row that did not find it */
 	struct rec_worker told;
 };
 
@@ -333,13 +334,20 @@ static void drop_unseen_nodes(struct discover *d)
 	}
 }
 
+/* The kernel reports an exit in its place among the calls (discover__ended). A look at /proc does not know that place:
+ * the rings may still hold the last calls of a worker that is gone already. So it goes at the second look, and between
+ * two looks the rings are read to their end. */
 static void drop_unseen_workers(struct discover *d)
 {
 	struct list *i, *tmp;
 
 	list_for_each_safe (i, tmp, &d->workers) {
-		if (!worker_at(i)->p.seen)
-			drop_worker(d, worker_at(i));
+		struct worker *w = worker_at(i);
+
+		if (w->p.seen)
+			w->missed = 0;
+		else if (++w->missed > 1)
+			drop_worker(d, w);
 	}
 }
 
@@ -404,7 +412,7 @@ size_t discover__nodes(const struct discover *d)
 bool discover__unsettled(const struct discover *d)
 {
 	for (struct list *i = d->workers.next; i != &d->workers; i = i->next)
-		if (worker_at(i)->looks)
+		if (worker_at(i)->looks || worker_at(i)->missed)
 			return true;
 	return false;
 }

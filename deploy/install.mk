@@ -37,4 +37,4 @@ uninstall: ## remove what install put there; a configuration that was changed st
 	-rmdir $(dir $(CONFIG)) 2>/dev/null
 
 deb: $(O)/kongtap $(O)/kongtap.8 ## build a Debian package in O
-	$(Q)O=$(O) scripts/make-deb.sh
+	$(Q)+O=$(O) scripts/make-deb.sh

@@ -18,9 +18,10 @@ import zlib
 from datetime import datetime, timezone
 from pathlib import Path
 
-from rebuild import header, rebuild
-
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "lib"))
+from rebuild import header, rebuild  # noqa: E402
+
 ROOT = HERE.parent.parent
 KONGTAP = Path(os.environ.get("KONGTAP_BINARY", ROOT / "build" / "kongtap"))
 RECORDINGS = HERE / "kong-3.9.1"
@@ -317,9 +318,8 @@ def table_text():
 
     rows = ["| field | plugin 2.1.2 | kongtap | why |", "|---|---|---|---|"]
     for field, plugin, ours, why, _ in TABLE:
-        name = field.replace("\\.", ".").replace("(..*)?", ".…").replace("(request|response).(body|transfer_encoding)",
-                                                                           "body, transfer_encoding")
-        name = name.replace("(request|response).", "").replace("(service_name|route_hosts)", "service_name, route_hosts")
+        name = field.replace("\\.", ".").replace("(..*)?", ".…").replace("(request|response).", "")
+        name = re.sub(r"\((\w+)\|(\w+)\)", r"\1, \2", name)
         rows.append(f"| {cell(name)} | {cell(plugin)} | {cell(ours)} | {cell(why)} |")
     return "\n".join(rows)
 

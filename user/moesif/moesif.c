@@ -430,7 +430,6 @@ static void handle(struct moesif *m, const struct transaction *t)
 
 void moesif__on_transaction(struct moesif *m, struct transaction *t)
 {
-	stats_inc(STAT_txn_seen);
 	handle(m, t);
 	transaction__free(t);
 }

@@ -15,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 root=$work/root
 mkdir -p "$root/DEBIAN" "$work/debian"
 
-make -s O="$out" install DESTDIR="$root" PREFIX=/usr UNITDIR=/lib/systemd/system ZSHDIR=/usr/share/zsh/vendor-completions \
+make -s O="$out" install DESTDIR="$root" PREFIX=/usr ZSHDIR=/usr/share/zsh/vendor-completions \
 	>/dev/null
 strip --strip-unneeded "$root/usr/sbin/kongtap"
 gzip -9n "$root/usr/share/man/man8/kongtap.8"

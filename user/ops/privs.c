@@ -178,6 +178,9 @@ int privs_check(FILE *out)
 		fprintf(out, "privileges: %-24s %s: %s\n", needs[i].name, have ? "ok" : "MISSING", needs[i].why);
 		lacking |= !have;
 	}
+	if (privs_uprobes_want_admin())
+		fprintf(out, "privileges: %-24s %s: this kernel wants it for uprobes, unless multi_uprobe (below) is ok\n",
+			"CAP_SYS_ADMIN", capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN) ? "ok" : "not there");
 	if (lacking)
 		fputs("privileges: run as root, or give the service exactly these capabilities\n", out);
 	return lacking;

@@ -179,7 +179,8 @@ int privs_check(FILE *out)
 		lacking |= !have;
 	}
 	if (privs_uprobes_want_admin())
-		fprintf(out, "privileges: %-24s %s: this kernel wants it for uprobes, unless multi_uprobe (below) is ok\n",
+		fprintf(out,
+			"privileges: %-24s %s: this kernel wants it for uprobes, unless multi_uprobe (below) is ok\n",
 			"CAP_SYS_ADMIN", capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN) ? "ok" : "not there");
 	if (lacking)
 		fputs("privileges: run as root, or give the service exactly these capabilities\n", out);

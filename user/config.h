@@ -47,16 +47,16 @@ struct config {
 
 	enum output_kind output; /* never OUTPUT_AUTO: settled by what is configured and where stdout goes */
 	char *output_file;	 /* NULL: standard output */
-	char *print_filter;              /* which events are printed (ship/filter.h); NULL: all */
+	char *print_filter;	 /* which events are printed (ship/filter.h); NULL: all */
 	char *record_file;	 /* NULL: nothing is recorded */
 	uint32_t run_seconds;	 /* 0: until a signal */
 	enum log_level log_level;
-	int log_json;		   /* 0 text, 1 JSON lines */
-	bool debug;		   /* the plugin's name for log_level debug */
-	char *metrics_listen;	   /* address:port; NULL: no endpoint */
-	bool sandbox;		   /* give up privileges once everything is attached */
-	uint32_t status_page_calls;      /* last calls that the status page shows; 0: none */
-	char *application_id_file; /* what it held is in ship.application_id */
+	int log_json;		    /* 0 text, 1 JSON lines */
+	bool debug;		    /* the plugin's name for log_level debug */
+	char *metrics_listen;	    /* address:port; NULL: no endpoint */
+	bool sandbox;		    /* give up privileges once everything is attached */
+	uint32_t status_page_calls; /* last calls that the status page shows; 0: none */
+	char *application_id_file;  /* what it held is in ship.application_id */
 
 	/* For config__reload and config__print. */
 	char **argv;

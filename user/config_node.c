@@ -48,12 +48,12 @@ void document__free(struct document *d)
 
 static yaml_node_t *node_of(const struct document *d, int node)
 {
-	return node > 0 ? yaml_document_get_node((yaml_document_t *)(uintptr_t)&d->doc, node) : NULL;
+	return node > 0 ? yaml_document_get_node((yaml_document_t *)&d->doc, node) : NULL;
 }
 
 int document__root(const struct document *d)
 {
-	return yaml_document_get_root_node((yaml_document_t *)(uintptr_t)&d->doc) ? 1 : 0;
+	return yaml_document_get_root_node((yaml_document_t *)&d->doc) ? 1 : 0;
 }
 
 static bool one_of(struct span t, const char *const *words)

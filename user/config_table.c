@@ -23,7 +23,7 @@ static const struct option_choice log_levels[] = {
 static const struct option_choice compressions[] = {{"none", 0}, {"deflate", 1}, {"gzip", 2}, {NULL, 0}};
 static const struct option_choice log_formats[] = {{"text", 0}, {"json", 1}, {NULL, 0}};
 
-#define G_COMMAND   "Command line"
+#define G_COMMAND "Command line"
 #define G_COLLECTOR "Collector"
 #define G_IDENTITY "Users and companies"
 #define G_BODIES "Bodies"

@@ -11,7 +11,7 @@
 
 static void *field(const struct config *c, size_t off)
 {
-	return (char *)(uintptr_t)c + off;
+	return (char *)c + off;
 }
 
 static size_t option_index(const struct option *o)

@@ -46,7 +46,7 @@ int compress_body(enum encoding e, struct span in, struct buf *out)
 	bound = deflateBound(&z, (uLong)in.n);
 	err = buf__reserve(out, bound);
 	if (!err) {
-		z.next_in = (unsigned char *)(uintptr_t)in.p;
+		z.next_in = (unsigned char *)in.p;
 		z.avail_in = (uInt)in.n;
 		z.next_out = (unsigned char *)out->p;
 		z.avail_out = (uInt)bound;

@@ -352,6 +352,8 @@ static void finish(struct http *h, struct slot *slot, CURLcode code)
 	if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && a->body_too_large)) {
 		a->status = 0;
 		a->error = slot->error[0] ? slot->error : curl_easy_strerror(code);
+	} else if (a->status == 0) {
+		a->error = "an answer without a status";
 	}
 	a->body = buf_span(&slot->received);
 	curl_multi_remove_handle(h->multi, slot->easy);

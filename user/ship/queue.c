@@ -62,11 +62,6 @@ static struct batch *front(struct queue *q)
 	return list_empty(&q->batches) ? NULL : list_entry(q->batches.next, struct batch, node);
 }
 
-static struct batch *back(struct queue *q)
-{
-	return list_empty(&q->batches) ? NULL : list_entry(q->batches.prev, struct batch, node);
-}
-
 static bool full(const struct queue *q, const struct batch *b)
 {
 	return b->count >= q->limits.batch_events || batch__bytes(b) >= q->limits.batch_bytes;
@@ -87,10 +82,13 @@ static struct batch *spare_or_new(struct queue *q)
 /* The batch that takes an event of n bytes, or NULL without memory. */
 static struct batch *open_batch(struct queue *q, size_t n)
 {
-	struct batch *b = back(q);
+	struct batch *b;
 
-	if (b && !full(q, b) && (b->count == 0 || batch__bytes(b) + n <= q->limits.batch_bytes))
-		return b;
+	if (!list_empty(&q->batches)) {
+		b = list_entry(q->batches.prev, struct batch, node);
+		if (!full(q, b) && (b->count == 0 || batch__bytes(b) + n <= q->limits.batch_bytes))
+			return b;
+	}
 	b = spare_or_new(q);
 	if (!b)
 		return NULL;

@@ -7,29 +7,29 @@
 #include "base/span.h"
 
 struct ship_options {
-	char *application_id;      /* NULL: nothing is shipped */
-	char *api_endpoint;        /* https://api.moesif.net; may carry a path prefix */
+	char *application_id;	   /* NULL: nothing is shipped */
+	char *api_endpoint;	   /* https://api.moesif.net; may carry a path prefix */
 	uint32_t connect_timeout;  /* ms, 1000 */
-	uint32_t send_timeout;     /* ms, 5000: one request */
-	uint32_t keepalive;        /* ms, 5000: idle connection is closed after it */
+	uint32_t send_timeout;	   /* ms, 5000: one request */
+	uint32_t keepalive;	   /* ms, 5000: idle connection is closed after it */
 	uint32_t event_queue_size; /* events in memory, 1000000 (bounded by queue_bytes too) */
-	uint32_t batch_size;       /* events, 50 */
+	uint32_t batch_size;	   /* events, 50 */
 	bool enable_compression;   /* deflate as the plugin */
-	char *compression;         /* "none", "deflate", "gzip"; NULL: by enable_compression */
-	uint64_t queue_bytes;      /* 16 MiB */
-	uint64_t batch_bytes;      /* 4 MiB of JSON */
-	uint32_t batch_age;        /* ms, 1000 */
-	char *spool_dir;           /* NULL: no spool */
-	uint64_t spool_bytes;      /* 1 GiB */
-	uint32_t spool_sync;       /* ms between fsyncs, 1000 */
+	char *compression;	   /* "none", "deflate", "gzip"; NULL: by enable_compression */
+	uint64_t queue_bytes;	   /* 16 MiB */
+	uint64_t batch_bytes;	   /* 4 MiB of JSON */
+	uint32_t batch_age;	   /* ms, 1000 */
+	char *spool_dir;	   /* NULL: no spool */
+	uint64_t spool_bytes;	   /* 1 GiB */
+	uint32_t spool_sync;	   /* ms between fsyncs, 1000 */
 	uint32_t shutdown_timeout; /* ms to deliver what is queued at the end, 5000 */
-	char *proxy, *ca_file;     /* NULL: libcurl's own (environment, system) */
-	bool tls_verify;           /* true */
-	bool remote_config;        /* true: GET /v1/config and /v1/rules */
-	uint32_t send_parallel;    /* requests under way at once, 4; the oldest is always started first */
-	uint32_t retry_base;       /* ms, 500: first wait after a failure */
-	uint32_t retry_max;        /* ms, 30000: longest wait between two attempts */
-	uint32_t refused_probe;    /* ms, 300000: wait after 401, 402, 403, 404, 410 */
+	char *proxy, *ca_file;	   /* NULL: libcurl's own (environment, system) */
+	bool tls_verify;	   /* true */
+	bool remote_config;	   /* true: GET /v1/config and /v1/rules */
+	uint32_t send_parallel;	   /* requests under way at once, 4; the oldest is always started first */
+	uint32_t retry_base;	   /* ms, 500: first wait after a failure */
+	uint32_t retry_max;	   /* ms, 30000: longest wait between two attempts */
+	uint32_t refused_probe;	   /* ms, 300000: wait after 401, 402, 403, 404, 410 */
 	uint32_t remote_interval;  /* ms, 60000: between two fetches of the remote configuration */
 };
 

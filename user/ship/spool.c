@@ -73,11 +73,6 @@ static bool parse_name(const char *name, uint64_t *ret)
 	return number < NUMBER_LIMIT;
 }
 
-static struct segment *first(const struct spool *s)
-{
-	return list_empty(&s->segments) ? NULL : list_entry(s->segments.next, struct segment, node);
-}
-
 static void close_fd(struct segment *seg)
 {
 	if (seg->fd >= 0)
@@ -395,16 +390,19 @@ static void end_file(struct spool *s)
 	reap(s, seg);
 }
 
-static void drop_oldest(struct spool *s)
+/* The oldest file that takes space; those that are gone but held take none. */
+static struct segment *oldest(const struct spool *s)
 {
-	struct segment *seg = first(s);
 	struct list *it;
 
-	/* Those that are gone but held take no space. */
-	for (it = s->segments.next; it != &s->segments && seg->gone; it = it->next)
-		seg = list_entry(it, struct segment, node);
-	if (seg == s->active)
-		s->active = NULL;
+	for (it = s->segments.next; it != &s->segments; it = it->next)
+		if (!list_entry(it, struct segment, node)->gone)
+			return list_entry(it, struct segment, node);
+	return NULL;
+}
+
+static void drop_file(struct spool *s, struct segment *seg)
+{
 	stats_add(STAT_ship_dropped_spool, seg->unread);
 	if (log_rate(&s->failed))
 		log_warn("spool", "full at %" PRIu64 " bytes: the oldest %" PRIu64 " events are dropped", s->max_bytes,
@@ -417,12 +415,14 @@ static void drop_oldest(struct spool *s)
 
 static int make_room(struct spool *s, uint64_t need)
 {
+	struct segment *seg;
+
 	if (need + 2 * SPOOL_FILE_HEADER > s->max_bytes)
 		return -EFBIG;
 	if (s->active && s->active->size + need > s->file_bytes && s->active->size > SPOOL_FILE_HEADER)
 		end_file(s);
-	while (s->bytes && s->bytes + need + SPOOL_FILE_HEADER > s->max_bytes)
-		drop_oldest(s);
+	while (s->bytes + need + SPOOL_FILE_HEADER > s->max_bytes && (seg = oldest(s)))
+		drop_file(s, seg);
 	return s->active ? 0 : start_file(s);
 }
 

@@ -53,6 +53,7 @@ struct agent {
 
 	pthread_mutex_t remote_lock;
 	struct buf remote; /* newest remote configuration, until the loop has taken it */
+	struct buf remote_told; /* the one before; the sender thread's own */
 };
 
 /* --- the sinks, last stage first --------------------------------------------------------------------------------- */
@@ -126,7 +127,9 @@ static void apply(struct agent *a, const struct record *rec)
 		join__set_wall_offset(a->join, a->wall_offset);
 		break;
 	case REC_REMOTE:
-		if (moesif__set_remote(a->moesif, rec->remote.config))
+		if (!moesif__set_remote(a->moesif, rec->remote.config))
+			log_info("remote", "sampling by the collector's configuration from here on");
+		else
 			log_warn("remote", "the collector's configuration is not usable; the one before it stays");
 		break;
 	case REC_TICK:
@@ -159,6 +162,12 @@ static void on_remote(void *ctx, bool rules, struct span body)
 			log_warn("remote", "the collector has governance rules; a passive agent cannot enforce them");
 		return;
 	}
+	/* It is fetched every minute; what did not change is no news, and no record. */
+	if (span_eq(buf_span(&a->remote_told), body))
+		return;
+	buf__clear(&a->remote_told);
+	if (buf__append_span(&a->remote_told, body))
+		return;
 	pthread_mutex_lock(&a->remote_lock);
 	buf__clear(&a->remote);
 	if (buf__append_span(&a->remote, body))
@@ -551,6 +560,7 @@ struct agent *agent__new(struct config *c)
 	a->notify = notify__open();
 	pthread_mutex_init(&a->remote_lock, NULL);
 	buf__init(&a->remote, REMOTE_MAX);
+	buf__init(&a->remote_told, REMOTE_MAX);
 	err = a->notify ? open_loop(a) : -ENOMEM;
 	if (!err)
 		err = open_output(a);
@@ -595,6 +605,7 @@ void agent__free(struct agent *a)
 	close_fd(a->wake_fd);
 	notify__free(a->notify);
 	buf__free(&a->remote);
+	buf__free(&a->remote_told);
 	pthread_mutex_destroy(&a->remote_lock);
 	config__free(a->config);
 	free(a);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#include "base/log.h"
+#include "base/clock.h"
 #include "base/stats.h"
 #include "moesif/clientip.h"
 #include "moesif/json_scan.h"
@@ -53,7 +53,7 @@ static uint64_t seed_of(const struct moesif_options *o)
 	uint64_t seed = o->seed;
 
 	if (!seed && getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
-		seed = (uint64_t)(uintptr_t)&seed;
+		seed = clock_wall_ns();
 	return seed;
 }
 

@@ -30,7 +30,7 @@ void history__init(struct history *h, uint64_t now_ns, const struct tally *t, co
 
 static double share(uint64_t part, uint64_t all)
 {
-	return all ? (double)part / (double)all : 0;
+	return all ? (double)part / (double)all : -1;
 }
 
 static void measure(const struct history *h, double seconds, const struct tally *t, const struct history_now *now,
@@ -44,8 +44,8 @@ static void measure(const struct history *h, double seconds, const struct tally 
 	ret->calls = (double)(stats_get(STAT_txn_seen) - h->seen) / seconds;
 	ret->client_errors = share(calls_of(t, &h->tally, 4), all);
 	ret->server_errors = share(calls_of(t, &h->tally, 5), all);
-	ret->p50_ms = (double)histogram_percentile(&took, 50) / 1e6;
-	ret->p95_ms = (double)histogram_percentile(&took, 95) / 1e6;
+	ret->p50_ms = all ? (double)histogram_percentile(&took, 50) / 1e6 : -1;
+	ret->p95_ms = all ? (double)histogram_percentile(&took, 95) / 1e6 : -1;
 	ret->lost = (double)(now->lost - h->lost) / seconds;
 	ret->cpu = (double)(now->cpu_ns - h->cpu_ns) / 1e9 / seconds;
 	ret->queued = now->queued;

@@ -8,7 +8,8 @@
 #define HISTORY_STEPS 90
 
 struct history_step {
-	double calls;	      /* a second */
+	double calls; /* a second */
+	/* -1: nobody called. */
 	double client_errors; /* 4xx, share of all, 0 to 1 */
 	double server_errors; /* 5xx */
 	double p50_ms, p95_ms;

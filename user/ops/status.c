@@ -52,6 +52,15 @@ static void put_number(struct json_out *o, double v)
 	json_put_raw(o, span_of(text, n > 0 ? (size_t)n : 0));
 }
 
+/* Negative: there is none. */
+static void put_number_or_null(struct json_out *o, double v)
+{
+	if (v < 0)
+		json_put_lit(o, "null");
+	else
+		put_number(o, v);
+}
+
 static void member_number(struct json_out *o, const char *name, double v)
 {
 	key(o, name);
@@ -239,7 +248,7 @@ static void put_history(struct json_out *o, const struct history *h)
 		for (unsigned i = 0; i < h->n; i++) {
 			if (i)
 				json_put_lit(o, ",");
-			put_number(o, history_value(history__step(h, i), n));
+			put_number_or_null(o, history_value(history__step(h, i), n));
 		}
 		json_put_lit(o, "]");
 	}

@@ -145,6 +145,8 @@ static int parse_term(struct filter *f, struct span term, char error[FILTER_ERRO
 	if (!take_field(&term, &t.field))
 		return fail(
 			error, "expected a status (404, 5xx, >=400), a METHOD, a /path, user=… or company=…", whole);
+	if (term.n && term.p[term.n - 1] == ',')
+		return fail(error, "an alternative is empty", whole);
 	do {
 		struct span value = take_word(&term, ",");
 

@@ -38,8 +38,8 @@ static void put_common(struct json_out *o, const struct parts *p, struct span he
  * `marker` says that it stayed base64. */
 static void put_text(struct json_out *o, struct span message, const char *marker)
 {
-	struct span body = json_view_member(message, "body"), text = json_inside(body);
-	bool base64 = span_eq(json_inside(json_view_member(message, "transfer_encoding")), SPAN_LIT("base64"));
+	struct span body = view_member(message, "body"), text = view_inside(body);
+	bool base64 = span_eq(view_inside(view_member(message, "transfer_encoding")), SPAN_LIT("base64"));
 	char *raw = NULL;
 	long n = -1;
 
@@ -82,7 +82,7 @@ static void put_request(struct json_out *o, const struct parts *p)
 	har_query(o, p->e->uri);
 	json_put_lit(o, ",\"cookies\":");
 	har_request_cookies(o, p->req_headers);
-	if (json_view_member(p->request, "body").n) {
+	if (view_member(p->request, "body").n) {
 		json_put_lit(o, ",\"postData\":{");
 		put_mime(o, p->req_headers);
 		/* HAR 1.2 knows base64 for responses only. */
@@ -94,7 +94,7 @@ static void put_request(struct json_out *o, const struct parts *p)
 
 static void put_content(struct json_out *o, const struct parts *p)
 {
-	struct span body = json_view_member(p->response, "body");
+	struct span body = view_member(p->response, "body");
 
 	json_put_lit(o, ",\"content\":{");
 	put_mime(o, p->resp_headers);
@@ -123,7 +123,7 @@ static void put_response(struct json_out *o, const struct parts *p)
 /* "12.345" milliseconds as microseconds; -1: none. */
 static int64_t micros(struct span ms)
 {
-	int64_t whole = json_integer(ms), frac = 0;
+	int64_t whole = view_integer(ms), frac = 0;
 	const char *dot = ms.n ? memchr(ms.p, '.', ms.n) : NULL;
 
 	if (whole < 0 || whole > INT64_MAX / 2000)
@@ -141,7 +141,7 @@ static int64_t micros(struct span ms)
 static void put_timings(struct json_out *o, const struct parts *p)
 {
 	uint64_t total = p->e->total_ns / 1000;
-	int64_t first = micros(json_at(p->kong, "latency.first_byte"));
+	int64_t first = micros(view_at(p->kong, "latency.first_byte"));
 	uint64_t wait = first >= 0 && (uint64_t)first <= total ? (uint64_t)first : total;
 
 	json_put_lit(o, ",\"time\":");
@@ -156,9 +156,9 @@ static void put_timings(struct json_out *o, const struct parts *p)
 
 static void put_own(struct json_out *o, const struct parts *p)
 {
-	struct span service = json_at(p->kong, "service.address");
+	struct span service = view_at(p->kong, "service.address");
 
-	if (json_is_string(service)) {
+	if (view_is_string(service)) {
 		json_put_lit(o, ",\"serverIPAddress\":");
 		json_put_raw(o, service);
 	}
@@ -187,12 +187,12 @@ int har_entry(struct buf *out, const struct event *e)
 	char when[CLOCK_ISO_LEN + 1];
 	size_t mark = out->n;
 
-	p.request = json_view_member(e->json, "request");
-	p.response = json_view_member(e->json, "response");
-	p.kong = json_at(e->json, "metadata.kong");
-	p.req_headers = json_view_member(p.request, "headers");
-	p.resp_headers = json_view_member(p.response, "headers");
-	p.protocol = json_inside(json_view_member(p.kong, "protocol"));
+	p.request = view_member(e->json, "request");
+	p.response = view_member(e->json, "response");
+	p.kong = view_at(e->json, "metadata.kong");
+	p.req_headers = view_member(p.request, "headers");
+	p.resp_headers = view_member(p.response, "headers");
+	p.protocol = view_inside(view_member(p.kong, "protocol"));
 	clock_iso(e->wall_ns, when);
 	json_put_lit(&o, "\n{\"startedDateTime\":");
 	json_put_string(&o, span_of(when, CLOCK_ISO_LEN));

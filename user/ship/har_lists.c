@@ -6,32 +6,32 @@
 static void each_header(struct span headers, struct span only,
 	void (*fn)(struct json_out *o, struct span name, struct span value), struct json_out *o)
 {
-	struct json_walk all = json_walk(headers), list;
+	struct view_walk all = view_walk(headers), list;
 	struct span name, value, unused;
 
-	while (all.object && json_walk__next(&all, &name, &value)) {
+	while (all.object && view_walk__next(&all, &name, &value)) {
 		if (only.n && !span_ieq(name, only))
 			continue;
-		if (json_is_string(value)) {
-			fn(o, name, json_inside(value));
+		if (view_is_string(value)) {
+			fn(o, name, view_inside(value));
 			continue;
 		}
-		list = json_walk(value);
-		while (json_walk__next(&list, &unused, &value))
-			if (json_is_string(value))
-				fn(o, name, json_inside(value));
+		list = view_walk(value);
+		while (view_walk__next(&list, &unused, &value))
+			if (view_is_string(value))
+				fn(o, name, view_inside(value));
 	}
 }
 
 struct span har_header(struct span headers, const char *name)
 {
-	struct json_walk list;
-	struct span value = json_view_member(headers, name), unused, item;
+	struct view_walk list;
+	struct span value = view_member(headers, name), unused, item;
 
-	if (json_is_string(value))
-		return json_inside(value);
-	list = json_walk(value);
-	return !list.object && json_walk__next(&list, &unused, &item) ? json_inside(item) : (struct span){NULL, 0};
+	if (view_is_string(value))
+		return view_inside(value);
+	list = view_walk(value);
+	return !list.object && view_walk__next(&list, &unused, &item) ? view_inside(item) : (struct span){NULL, 0};
 }
 
 static void comma(struct json_out *o)

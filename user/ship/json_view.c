@@ -53,9 +53,9 @@ static size_t value_length(struct span s)
 	return s.n;
 }
 
-struct json_walk json_walk(struct span value)
+struct view_walk view_walk(struct span value)
 {
-	struct json_walk w = {.rest = {NULL, 0}};
+	struct view_walk w = {.rest = {NULL, 0}};
 
 	value = skip_space(value);
 	w.object = value.n && value.p[0] == '{';
@@ -64,7 +64,7 @@ struct json_walk json_walk(struct span value)
 	return w;
 }
 
-bool json_walk__next(struct json_walk *w, struct span *key, struct span *value)
+bool view_walk__next(struct view_walk *w, struct span *key, struct span *value)
 {
 	struct span s = skip_space(w->rest);
 	size_t n;
@@ -76,7 +76,7 @@ bool json_walk__next(struct json_walk *w, struct span *key, struct span *value)
 		if (!s.n || s.p[0] != '"')
 			return false;
 		n = string_length(s);
-		*key = json_inside(span_of(s.p, n));
+		*key = view_inside(span_of(s.p, n));
 		s = skip_space(span_skip(s, n));
 		if (!s.n || s.p[0] != ':')
 			return false;
@@ -92,21 +92,21 @@ bool json_walk__next(struct json_walk *w, struct span *key, struct span *value)
 
 static struct span find(struct span object, struct span name)
 {
-	struct json_walk w = json_walk(object);
+	struct view_walk w = view_walk(object);
 	struct span key, value;
 
-	while (json_walk__next(&w, &key, &value))
+	while (view_walk__next(&w, &key, &value))
 		if (w.object && span_eq(key, name))
 			return value;
 	return (struct span){NULL, 0};
 }
 
-struct span json_view_member(struct span object, const char *name)
+struct span view_member(struct span object, const char *name)
 {
 	return find(object, span_str(name));
 }
 
-struct span json_at(struct span object, const char *path)
+struct span view_at(struct span object, const char *path)
 {
 	while (*path && object.n) {
 		size_t n = strcspn(path, ".");
@@ -117,7 +117,7 @@ struct span json_at(struct span object, const char *path)
 	return object;
 }
 
-int64_t json_integer(struct span value)
+int64_t view_integer(struct span value)
 {
 	int64_t v = 0;
 	size_t i;

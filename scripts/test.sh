@@ -19,7 +19,7 @@ started=$SECONDS
 # Runs a command, shows its failures and its skips, adds up its lines "ok …", "FAIL …" or "not ok …", "skip …".
 counted() {
 	local name=$1; shift
-	local log=$logs/$name rc=0 ok bad skip
+	local log=$logs/${name//\//_} rc=0 ok bad skip
 	"$@" >"$log" 2>&1 </dev/null || rc=$?
 	ok=$(grep -cE '^ok ' "$log"); bad=$(grep -cE '^(FAIL|not ok) ' "$log"); skip=$(grep -cE '^skip ' "$log")
 	if [ "$rc" != 0 ] && [ "$bad" = 0 ]; then

@@ -52,7 +52,7 @@ struct agent {
 	unsigned long record_failures;
 
 	pthread_mutex_t remote_lock;
-	struct buf remote; /* newest remote configuration, until the loop has taken it */
+	struct buf remote;	/* newest remote configuration, until the loop has taken it */
 	struct buf remote_told; /* the one before; the sender thread's own */
 };
 

@@ -63,8 +63,8 @@ static void iso_times(void **state)
 
 static void base64_both_ways(void **state)
 {
-	static const char *const rows[][2] = {
-		{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"\xff\xfe\xfd", "//79"}};
+	static const char *const rows[][2] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"},
+		{"foob", "Zm9vYg=="}, {"\xff\xfe\xfd", "//79"}};
 	static const char *const bad[] = {"Z", "Zg=", "Zg===", "Zm9v=", "Zm 9", "Zm9v!", "=", "Zg==Zg=="};
 	char out[64];
 

@@ -57,7 +57,8 @@ static struct exchange *exchange(enum leg leg, uint32_t pid, uint64_t t_ns)
 	x->id = ++next_id;
 	x->conn.key.pid = pid;
 	x->conn.leg = leg;
-	x->conn.local = (struct endpoint){.family = ADDR_IP4, .port = leg == LEG_CLIENT ? 8000 : 40000, .addr = {127, 0, 0, 1}};
+	x->conn.local =
+		(struct endpoint){.family = ADDR_IP4, .port = leg == LEG_CLIENT ? 8000 : 40000, .addr = {127, 0, 0, 1}};
 	x->conn.peer = (struct endpoint){.family = ADDR_IP4, .port = 5000, .addr = {10, 0, 0, 9}};
 	headers__init(&x->req.headers, 65536, 100);
 	headers__init(&x->resp.headers, 65536, 100);

@@ -39,19 +39,20 @@ static void describe(struct buf *b, const struct record *rec)
 		break;
 	case REC_DATA:
 		k = &rec->data.key;
-		buf__printf(b, "%u/%llx/%u/%llu dir %d pos %llu gap %llu cause %d ", k->pid, (unsigned long long)k->obj, k->tls,
-			(unsigned long long)k->gen, rec->data.dir, (unsigned long long)rec->data.pos,
+		buf__printf(b, "%u/%llx/%u/%llu dir %d pos %llu gap %llu cause %d ", k->pid, (unsigned long long)k->obj,
+			k->tls, (unsigned long long)k->gen, rec->data.dir, (unsigned long long)rec->data.pos,
 			(unsigned long long)rec->data.gap, rec->data.cause);
 		buf__append_span(b, rec->data.data);
 		break;
 	case REC_CLOSE:
 		k = &rec->close.key;
 		buf__printf(b, "%u/%llx/%u/%llu in %llu out %llu", k->pid, (unsigned long long)k->obj, k->tls,
-			(unsigned long long)k->gen, (unsigned long long)rec->close.in_pos, (unsigned long long)rec->close.out_pos);
+			(unsigned long long)k->gen, (unsigned long long)rec->close.in_pos,
+			(unsigned long long)rec->close.out_pos);
 		break;
 	case REC_WORKER:
-		buf__printf(b, "%u of %u ports %u:%u prefix %s pod %s", rec->worker.pid, rec->worker.node_pid, rec->worker.nports,
-			rec->worker.ports[0].port, rec->worker.prefix, rec->worker.pod);
+		buf__printf(b, "%u of %u ports %u:%u prefix %s pod %s", rec->worker.pid, rec->worker.node_pid,
+			rec->worker.nports, rec->worker.ports[0].port, rec->worker.prefix, rec->worker.pod);
 		break;
 	case REC_EXIT:
 		buf__printf(b, "%u", rec->exit.pid);
@@ -99,16 +100,29 @@ static void write_file(const char *text)
 
 static void what_is_recorded_is_replayed(void **state)
 {
-	const struct conn_key clear = {.gen = 7, .obj = 12, .pid = 100}, tls = {.gen = 8, .obj = 0x562e35740370, .pid = 100, .tls = 1};
+	const struct conn_key clear = {.gen = 7, .obj = 12, .pid = 100},
+			      tls = {.gen = 8, .obj = 0x562e35740370, .pid = 100, .tls = 1};
 	struct record recs[] = {
 		{.kind = REC_CLOCK, .t_ns = 1, .clock = {.wall_offset_ns = 1795447360000000000}},
-		{.kind = REC_WORKER, .t_ns = 2, .worker = {.pid = 100, .node_pid = 99, .nports = 1, .ports = {{8000, PORT_PROXY, 0}},
-			.prefix = "/a \"b\"\\c", .pod = "x\ny"}},
-		{.kind = REC_OPEN, .t_ns = 3, .open = {.key = clear, .fd = 12, .origin = CONN_ACCEPTED,
-			.local = {.family = ADDR_IP4, .port = 8000, .addr = {127, 0, 0, 1}},
-			.peer = {.family = ADDR_IP6, .port = 9, .addr = {0x20, 1, 0xd, 0xb8, [15] = 1}}}},
+		{.kind = REC_WORKER,
+			.t_ns = 2,
+			.worker = {.pid = 100,
+				.node_pid = 99,
+				.nports = 1,
+				.ports = {{8000, PORT_PROXY, 0}},
+				.prefix = "/a \"b\"\\c",
+				.pod = "x\ny"}},
+		{.kind = REC_OPEN,
+			.t_ns = 3,
+			.open = {.key = clear,
+				.fd = 12,
+				.origin = CONN_ACCEPTED,
+				.local = {.family = ADDR_IP4, .port = 8000, .addr = {127, 0, 0, 1}},
+				.peer = {.family = ADDR_IP6, .port = 9, .addr = {0x20, 1, 0xd, 0xb8, [15] = 1}}}},
 		{.kind = REC_OPEN, .t_ns = 3, .open = {.key = tls, .fd = -1}},
-		{.kind = REC_DATA, .t_ns = 4, .data = {.key = clear, .pos = 5, .data = SPAN_LIT("a\0b\xff"), .gap = 9, .cause = GAP_LIMIT}},
+		{.kind = REC_DATA,
+			.t_ns = 4,
+			.data = {.key = clear, .pos = 5, .data = SPAN_LIT("a\0b\xff"), .gap = 9, .cause = GAP_LIMIT}},
 		{.kind = REC_DATA, .t_ns = 5, .data = {.key = tls, .dir = DIR_OUT, .pos = 0, .data = SPAN_LIT("")}},
 		{.kind = REC_REMOTE, .t_ns = 5, .remote = {.config = SPAN_LIT("{\"sample_rate\":10}")}},
 		{.kind = REC_TICK, .t_ns = 6},
@@ -138,14 +152,16 @@ static void what_is_recorded_is_replayed(void **state)
 static void calls_become_records(void **state)
 {
 	(void)state;
-	write_file("{\"t_ns\":0,\"pid\":9,\"call\":\"accept\",\"fd\":3,\"local\":\"127.0.0.1:8000\",\"peer\":\"1.2.3.4:5\",\"ret\":3}\n"
-		   "{\"t_ns\":1,\"pid\":9,\"call\":\"peek\",\"fd\":3,\"ret\":1,\"off\":0,\"len\":1,\"data\":\"Fg==\"}\n"
-		   "{\"t_ns\":2,\"pid\":9,\"call\":\"read\",\"fd\":3,\"ret\":3,\"off\":0,\"len\":3,\"data\":\"YWJj\"}\n"
-		   "{\"t_ns\":3,\"pid\":9,\"call\":\"write\",\"fd\":3,\"ret\":4,\"off\":0,\"len\":1,\"data\":\"eA==\"}\n"
-		   "{\"t_ns\":3,\"pid\":9,\"call\":\"write\",\"fd\":3,\"ret\":4,\"off\":1,\"len\":3,\"data\":\"YWJj\"}\n"
-		   "{\"t_ns\":4,\"pid\":9,\"call\":\"read\",\"fd\":3,\"ret\":-11}\n"
-		   "{\"t_ns\":4,\"pid\":9,\"call\":\"write\",\"fd\":3,\"ret\":1,\"off\":0,\"len\":1,\"data\":\"eg==\"}\n"
-		   "{\"t_ns\":5,\"pid\":9,\"call\":\"close\",\"fd\":3,\"ret\":0}\n");
+	write_file(
+		"{\"t_ns\":0,\"pid\":9,\"call\":\"accept\",\"fd\":3,\"local\":\"127.0.0.1:8000\",\"peer\":\"1.2.3.4:"
+		"5\",\"ret\":3}\n"
+		"{\"t_ns\":1,\"pid\":9,\"call\":\"peek\",\"fd\":3,\"ret\":1,\"off\":0,\"len\":1,\"data\":\"Fg==\"}\n"
+		"{\"t_ns\":2,\"pid\":9,\"call\":\"read\",\"fd\":3,\"ret\":3,\"off\":0,\"len\":3,\"data\":\"YWJj\"}\n"
+		"{\"t_ns\":3,\"pid\":9,\"call\":\"write\",\"fd\":3,\"ret\":4,\"off\":0,\"len\":1,\"data\":\"eA==\"}\n"
+		"{\"t_ns\":3,\"pid\":9,\"call\":\"write\",\"fd\":3,\"ret\":4,\"off\":1,\"len\":3,\"data\":\"YWJj\"}\n"
+		"{\"t_ns\":4,\"pid\":9,\"call\":\"read\",\"fd\":3,\"ret\":-11}\n"
+		"{\"t_ns\":4,\"pid\":9,\"call\":\"write\",\"fd\":3,\"ret\":1,\"off\":0,\"len\":1,\"data\":\"eg==\"}\n"
+		"{\"t_ns\":5,\"pid\":9,\"call\":\"close\",\"fd\":3,\"ret\":0}\n");
 	assert_int_equal(replay(path), -ENODATA);
 	buf__append_char(&seen, '\0');
 	assert_string_equal(seen.p, "1 2 9/3/0/1 fd 3 origin 1 127.0.0.1:8000 1.2.3.4:5\n"
@@ -159,12 +175,16 @@ static void calls_become_records(void **state)
 static void tls_on_a_descriptor_is_told_from_clear(void **state)
 {
 	(void)state;
-	write_file("{\"t_ns\":0,\"pid\":9,\"call\":\"accept\",\"fd\":3,\"local\":\"127.0.0.1:8443\",\"peer\":\"1.2.3.4:5\",\"ret\":3}\n"
-		   "{\"t_ns\":1,\"pid\":9,\"call\":\"ssl_set_fd\",\"fd\":3,\"ssl\":\"aa\",\"ret\":0}\n"
-		   "{\"t_ns\":2,\"pid\":9,\"call\":\"read\",\"fd\":3,\"ret\":5,\"off\":0,\"len\":5,\"ciphertext\":true}\n"
-		   "{\"t_ns\":3,\"pid\":9,\"call\":\"ssl_read\",\"ssl\":\"aa\",\"ret\":3,\"off\":0,\"len\":3,\"data\":\"YWJj\"}\n"
-		   "{\"t_ns\":4,\"pid\":9,\"call\":\"close\",\"fd\":3,\"ret\":0}\n"
-		   "{\"t_ns\":5,\"pid\":9,\"call\":\"ssl_read\",\"ssl\":\"aa\",\"ret\":3,\"off\":0,\"len\":3,\"data\":\"YWJj\"}\n");
+	write_file(
+		"{\"t_ns\":0,\"pid\":9,\"call\":\"accept\",\"fd\":3,\"local\":\"127.0.0.1:8443\",\"peer\":\"1.2.3.4:"
+		"5\",\"ret\":3}\n"
+		"{\"t_ns\":1,\"pid\":9,\"call\":\"ssl_set_fd\",\"fd\":3,\"ssl\":\"aa\",\"ret\":0}\n"
+		"{\"t_ns\":2,\"pid\":9,\"call\":\"read\",\"fd\":3,\"ret\":5,\"off\":0,\"len\":5,\"ciphertext\":true}\n"
+		"{\"t_ns\":3,\"pid\":9,\"call\":\"ssl_read\",\"ssl\":\"aa\",\"ret\":3,\"off\":0,\"len\":3,\"data\":"
+		"\"YWJj\"}\n"
+		"{\"t_ns\":4,\"pid\":9,\"call\":\"close\",\"fd\":3,\"ret\":0}\n"
+		"{\"t_ns\":5,\"pid\":9,\"call\":\"ssl_read\",\"ssl\":\"aa\",\"ret\":3,\"off\":0,\"len\":3,\"data\":"
+		"\"YWJj\"}\n");
 	assert_int_equal(replay(path), -ENODATA);
 	buf__append_char(&seen, '\0');
 	assert_string_equal(seen.p, "1 3 9/aa/1/2 fd 3 origin 1 127.0.0.1:8443 1.2.3.4:5\n"
@@ -177,9 +197,10 @@ static void tls_on_a_descriptor_is_told_from_clear(void **state)
 static void a_cut_inside_a_vectored_call(void **state)
 {
 	(void)state;
-	write_file("{\"t_ns\":3,\"pid\":9,\"call\":\"write\",\"fd\":3,\"ret\":4,\"off\":1,\"len\":2,\"data\":\"YWI=\"}\n"
-		   "{\"t_ns\":3,\"pid\":9,\"call\":\"write\",\"fd\":3,\"ret\":4,\"off\":3,\"len\":1,\"data\":\"eA==\"}\n"
-		   "{\"t_ns\":4,\"pid\":9,\"call\":\"write\",\"fd\":3,\"ret\":1,\"off\":0,\"len\":1,\"data\":\"eg==\"}\n");
+	write_file(
+		"{\"t_ns\":3,\"pid\":9,\"call\":\"write\",\"fd\":3,\"ret\":4,\"off\":1,\"len\":2,\"data\":\"YWI=\"}\n"
+		"{\"t_ns\":3,\"pid\":9,\"call\":\"write\",\"fd\":3,\"ret\":4,\"off\":3,\"len\":1,\"data\":\"eA==\"}\n"
+		"{\"t_ns\":4,\"pid\":9,\"call\":\"write\",\"fd\":3,\"ret\":1,\"off\":0,\"len\":1,\"data\":\"eg==\"}\n");
 	assert_int_equal(replay(path), -ENODATA);
 	buf__append_char(&seen, '\0');
 	assert_string_equal(seen.p, "1 3 9/3/0/1 fd 3 origin 0 ? ?\n"
@@ -190,8 +211,9 @@ static void a_cut_inside_a_vectored_call(void **state)
 
 static void a_bad_line_ends_the_replay_by_name(void **state)
 {
-	static const char *const bad[] = {"{\"t_ns\":\n", "[]\n", "{\"t_ns\":1,\"pid\":1,\"call\":\"read\",\"fd\":3,\"ret\":3,"
-								 "\"off\":0,\"len\":3,\"data\":\"!!\"}\n",
+	static const char *const bad[] = {"{\"t_ns\":\n", "[]\n",
+		"{\"t_ns\":1,\"pid\":1,\"call\":\"read\",\"fd\":3,\"ret\":3,"
+		"\"off\":0,\"len\":3,\"data\":\"!!\"}\n",
 		"{\"t_ns\":1,\"pid\":1,\"call\":\"nonsense\",\"gen\":3}\n"};
 	char text[256];
 

@@ -26,8 +26,8 @@ static inline bool conn_key_eq(const struct conn_key *a, const struct conn_key *
 enum addr_family { ADDR_NONE = 0, ADDR_IP4 = 4, ADDR_IP6 = 6, ADDR_UNIX = 1 };
 
 struct endpoint {
-	uint8_t family; /* enum addr_family */
-	uint16_t port;  /* host order */
+	uint8_t family;	  /* enum addr_family */
+	uint16_t port;	  /* host order */
 	uint8_t addr[16]; /* network order; IPv4 in the first four; ::ffff:a.b.c.d arrives as IPv4 */
 };
 
@@ -49,10 +49,10 @@ enum direction { DIR_IN = 0 /* the worker read it */, DIR_OUT = 1 /* the worker 
 
 enum gap_cause {
 	GAP_NONE = 0,
-	GAP_LOST = 1,    /* no room in the ring */
-	GAP_LIMIT = 2,   /* not copied on purpose */
-	GAP_NODATA = 3,  /* sendfile: the bytes never were in the worker's memory */
-	GAP_FAULT = 4,   /* the worker's memory could not be read */
+	GAP_LOST = 1,	/* no room in the ring */
+	GAP_LIMIT = 2,	/* not copied on purpose */
+	GAP_NODATA = 3, /* sendfile: the bytes never were in the worker's memory */
+	GAP_FAULT = 4,	/* the worker's memory could not be read */
 };
 
 enum record_kind { REC_OPEN = 1, REC_DATA, REC_CLOSE, REC_WORKER, REC_EXIT, REC_TICK, REC_CLOCK, REC_REMOTE };
@@ -98,7 +98,7 @@ struct rec_worker {
 	uint32_t node_pid; /* the master's */
 	uint32_t nports;   /* 0: what it listens on is not known */
 	struct listen_port ports[WORKER_PORTS_MAX];
-	char prefix[WORKER_TEXT_MAX];    /* Kong's prefix as the master names it; may be empty */
+	char prefix[WORKER_TEXT_MAX];	 /* Kong's prefix as the master names it; may be empty */
 	char container[WORKER_TEXT_MAX]; /* container id, or empty */
 	char pod_uid[WORKER_TEXT_MAX];
 	char pod[WORKER_TEXT_MAX];

@@ -44,7 +44,8 @@ struct recorder *recorder__open(const char *path, uint64_t seed)
 	if (!r->file)
 		goto err_out;
 	fd = -1;
-	if (fprintf(r->file, "{\"kongtap_recording\":1,\"version\":\"%s\",\"seed\":%" PRIu64 "}\n", KONGTAP_VERSION, seed) < 0)
+	if (fprintf(r->file, "{\"kongtap_recording\":1,\"version\":\"%s\",\"seed\":%" PRIu64 "}\n", KONGTAP_VERSION,
+		    seed) < 0)
 		goto err_out;
 	return r;
 err_out:
@@ -110,8 +111,8 @@ static void put_data_record(struct buf *b, const struct rec_data *d)
 	static const char *const call[2][2] = {{"read", "write"}, {"ssl_read", "ssl_write"}};
 
 	put_key(b, &d->key, call[d->key.tls != 0][d->dir == DIR_OUT]);
-	buf__printf(b, ",\"ret\":%" PRIu64 ",\"pos\":%" PRIu64 ",\"off\":0,\"len\":%zu", (uint64_t)d->data.n + d->gap, d->pos,
-		d->data.n);
+	buf__printf(b, ",\"ret\":%" PRIu64 ",\"pos\":%" PRIu64 ",\"off\":0,\"len\":%zu", (uint64_t)d->data.n + d->gap,
+		d->pos, d->data.n);
 	if (d->gap)
 		buf__printf(b, ",\"gap\":%" PRIu64 ",\"cause\":%d", d->gap, (int)d->cause);
 	put_data(b, d->data);
@@ -170,8 +171,9 @@ int recorder__write(struct recorder *r, const struct record *rec)
 		return r->err;
 	buf__clear(&r->line);
 	/* The room is asked for once, so the appends below cannot fail halfway through a line. */
-	if (buf__reserve(&r->line, 8192 + base64_encoded_len(rec->kind == REC_DATA ? rec->data.data.n
-			: rec->kind == REC_REMOTE ? rec->remote.config.n : 0)))
+	if (buf__reserve(&r->line, 8192 + base64_encoded_len(rec->kind == REC_DATA     ? rec->data.data.n
+							     : rec->kind == REC_REMOTE ? rec->remote.config.n
+										       : 0)))
 		return fail(r, -ENOMEM);
 	put_record(&r->line, rec);
 	if (fwrite(r->line.p, 1, r->line.n, r->file) != r->line.n)

@@ -14,8 +14,8 @@ struct life {
 	int32_t fd;
 	enum conn_origin origin;
 	struct endpoint local, peer;
-	bool opened; /* OPEN was handed on */
-	bool is_tls; /* an fd that carries TLS records: its bytes are of no use */
+	bool opened;		   /* OPEN was handed on */
+	bool is_tls;		   /* an fd that carries TLS records: its bytes are of no use */
 	uint64_t base[2], next[2]; /* by direction: where the current call began, where the next one will */
 };
 
@@ -84,7 +84,8 @@ static void hand_open(struct replay_calls *r, struct life *l, uint64_t t_ns)
 {
 	struct record rec = {.kind = REC_OPEN, .t_ns = t_ns};
 
-	rec.open = (struct rec_open){.key = l->key, .fd = l->fd, .origin = l->origin, .local = l->local, .peer = l->peer};
+	rec.open =
+		(struct rec_open){.key = l->key, .fd = l->fd, .origin = l->origin, .local = l->local, .peer = l->peer};
 	l->opened = true;
 	r->sink.fn(r->sink.ctx, &rec);
 }
@@ -140,7 +141,8 @@ static void on_close(struct replay_calls *r, const struct call *c)
 	}
 }
 
-/* TLS records on an fd whose SSL_set_fd was not seen: content type 20 to 23 and a major version of 3 (RFC 8446, 5.1). */
+/* TLS records on an fd whose SSL_set_fd was not seen: content type 20 to 23 and a major version of 3 (RFC 8446, 5.1).
+ */
 static bool looks_tls(struct span d)
 {
 	return d.n >= 3 && d.p[0] >= 20 && d.p[0] <= 23 && d.p[1] == 3 && (unsigned char)d.p[2] <= 4;
@@ -240,7 +242,7 @@ void replay_calls__free(struct replay_calls *r)
 
 	if (!r)
 		return;
-	list_for_each_safe(it, tmp, &r->by_age)
+	list_for_each_safe (it, tmp, &r->by_age)
 		free(list_entry(it, struct life, age));
 	hmap__free(&r->lives);
 	free(r);

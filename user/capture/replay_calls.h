@@ -22,10 +22,10 @@ struct call {
 	enum call_kind kind;
 	uint64_t t_ns;
 	uint32_t pid;
-	int32_t fd;     /* -1: none */
-	uint64_t ssl;   /* 0: none */
+	int32_t fd;   /* -1: none */
+	uint64_t ssl; /* 0: none */
 	int64_t ret;
-	uint64_t off;   /* of data inside what the call moved */
+	uint64_t off; /* of data inside what the call moved */
 	bool ciphertext;
 	struct endpoint local, peer;
 	struct span data;

@@ -181,18 +181,24 @@ static int own_line(struct replay *r, const json_t *o, const char *call, struct 
 		return 0;
 	} else if (!strcmp(call, "open")) {
 		rec->kind = REC_OPEN;
-		rec->open = (struct rec_open){.key = key_of(o), .fd = (int32_t)int_of(o, "fd", -1), .origin = origin_of(o),
-			.local = endpoint_of(o, "local"), .peer = endpoint_of(o, "peer")};
+		rec->open = (struct rec_open){.key = key_of(o),
+			.fd = (int32_t)int_of(o, "fd", -1),
+			.origin = origin_of(o),
+			.local = endpoint_of(o, "local"),
+			.peer = endpoint_of(o, "peer")};
 	} else if (!strcmp(call, "close") || !strcmp(call, "ssl_free")) {
 		rec->kind = REC_CLOSE;
-		rec->close = (struct rec_close){.key = key_of(o), .in_pos = (uint64_t)int_of(o, "in_pos", 0),
+		rec->close = (struct rec_close){.key = key_of(o),
+			.in_pos = (uint64_t)int_of(o, "in_pos", 0),
 			.out_pos = (uint64_t)int_of(o, "out_pos", 0)};
 	} else if (strstr(call, "read") || strstr(call, "write")) {
 		int64_t cause = int_of(o, "cause", 0);
 
 		rec->kind = REC_DATA;
-		rec->data = (struct rec_data){.key = key_of(o), .dir = strstr(call, "read") ? DIR_IN : DIR_OUT,
-			.pos = (uint64_t)int_of(o, "pos", 0), .gap = (uint64_t)int_of(o, "gap", 0),
+		rec->data = (struct rec_data){.key = key_of(o),
+			.dir = strstr(call, "read") ? DIR_IN : DIR_OUT,
+			.pos = (uint64_t)int_of(o, "pos", 0),
+			.gap = (uint64_t)int_of(o, "gap", 0),
 			.cause = cause > GAP_NONE && cause <= GAP_FAULT ? (enum gap_cause)cause : GAP_NONE};
 		err = decode_data(r, o, &rec->data.data);
 	} else {
@@ -290,8 +296,10 @@ static int replay_poll(struct source *s, int timeout_ms)
 			return n ? n : -ENODATA;
 		err = got < 0 ? got : hand_on(r);
 		if (err) {
-			log_err("replay", "%s: line %lu is not a line of a recording (expected a JSON object with t_ns, pid and "
-					  "call); stopped there", r->path, r->line_no);
+			log_err("replay",
+				"%s: line %lu is not a line of a recording (expected a JSON object with t_ns, pid and "
+				"call); stopped there",
+				r->path, r->line_no);
 			return err;
 		}
 	}
@@ -362,8 +370,8 @@ static int read_header(struct replay *r)
 	if (json_object_get(o, "kongtap_recording")) {
 		r->seed = (uint64_t)int_of(o, "seed", 0);
 		if (int_of(o, "kongtap_recording", 0) != 1) {
-			log_err("replay", "%s: a recording of version %" PRId64 "; this kongtap reads version 1", r->path,
-				int_of(o, "kongtap_recording", 0));
+			log_err("replay", "%s: a recording of version %" PRId64 "; this kongtap reads version 1",
+				r->path, int_of(o, "kongtap_recording", 0));
 			json_decref(o);
 			return -ENOTSUP;
 		}

@@ -67,8 +67,8 @@ static uint64_t mix_lower(uint64_t h, struct span part)
 	return mix(h, span_of(text, part.n));
 }
 
-static uint64_t fold(uint32_t pid, struct span method, struct span host, struct span port, struct span path,
-	struct span address)
+static uint64_t fold(
+	uint32_t pid, struct span method, struct span host, struct span port, struct span path, struct span address)
 {
 	uint64_t h = hash_u64(pid);
 
@@ -104,7 +104,8 @@ uint64_t evidence_of_upstream(const struct exchange *x)
 	if (!path.p || !evidence_proxied(&x->req))
 		return 0;
 	return fold(x->conn.key.pid, buf_span(&x->req.method), headers__get(h, SPAN_LIT("x-forwarded-host")),
-		headers__get(h, SPAN_LIT("x-forwarded-port")), without_query(path), headers__get(h, SPAN_LIT("x-real-ip")));
+		headers__get(h, SPAN_LIT("x-forwarded-port")), without_query(path),
+		headers__get(h, SPAN_LIT("x-real-ip")));
 }
 
 bool evidence_contradicts(const struct exchange *client, const struct exchange *upstream)

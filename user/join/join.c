@@ -30,7 +30,8 @@ struct call {
 };
 
 /* An upstream exchange, from its request head until its call takes it. */
-struct try {
+struct
+try {
 	struct hnode by_x, by_id, by_call;
 	struct list age;
 	uint64_t x_id;
@@ -424,8 +425,7 @@ void join__tick(struct join *j, uint64_t t_ns)
 			break;
 		settle(j, c, false);
 	}
-	list_for_each_safe(it, tmp, &j->tries_by_age)
-	{
+	list_for_each_safe (it, tmp, &j->tries_by_age) {
 		struct try *t = list_entry(it, struct try, age);
 
 		if (t->t_begin + j->limits.orphan_ns > t_ns)

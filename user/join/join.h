@@ -10,10 +10,10 @@
 #include "join/transaction.h"
 
 struct join_limits {
-	uint64_t window_ns;       /* how long a finished client exchange waits for an upstream leg, default 500 ms */
-	uint64_t orphan_ns;       /* how long an upstream exchange waits for its client leg to end, default 10 min */
-	uint32_t waiting;         /* upstream exchanges waiting, default 65536 */
-	uint64_t waiting_bytes;   /* default 16 MiB */
+	uint64_t window_ns;	/* how long a finished client exchange waits for an upstream leg, default 500 ms */
+	uint64_t orphan_ns;	/* how long an upstream exchange waits for its client leg to end, default 10 min */
+	uint32_t waiting;	/* upstream exchanges waiting, default 65536 */
+	uint64_t waiting_bytes; /* default 16 MiB */
 };
 
 void join_limits_default(struct join_limits *l);

@@ -5,23 +5,23 @@
 #include "wire/exchange.h"
 
 enum join_how {
-	JOIN_NONE = 0,     /* the gateway answered by itself, as far as the wire shows */
-	JOIN_BY_ID,        /* X-Kong-Request-Id on both legs */
-	JOIN_BY_EVIDENCE,  /* one candidate only: worker, time, forwarded headers, method */
-	JOIN_MISSING,      /* Kong's answer says that an upstream served it, and that leg was not seen */
-	JOIN_AMBIGUOUS,    /* several calls fit: nothing was taken from any */
+	JOIN_NONE = 0,	  /* the gateway answered by itself, as far as the wire shows */
+	JOIN_BY_ID,	  /* X-Kong-Request-Id on both legs */
+	JOIN_BY_EVIDENCE, /* one candidate only: worker, time, forwarded headers, method */
+	JOIN_MISSING,	  /* Kong's answer says that an upstream served it, and that leg was not seen */
+	JOIN_AMBIGUOUS,	  /* several calls fit: nothing was taken from any */
 };
 
 /* Everything here is owned by the transaction. */
 struct transaction {
-	struct exchange *client;     /* never NULL */
-	struct exchange **upstream;  /* tries in their order; bodies are not kept */
+	struct exchange *client;    /* never NULL */
+	struct exchange **upstream; /* tries in their order; bodies are not kept */
 	uint32_t upstream_count;
-	struct exchange *answered;   /* the one of `upstream` that answered (the last with a response), or NULL */
+	struct exchange *answered; /* the one of `upstream` that answered (the last with a response), or NULL */
 	enum join_how how;
-	struct rec_worker worker;    /* zeroed when not known */
+	struct rec_worker worker; /* zeroed when not known */
 	bool worker_known;
-	int64_t wall_offset_ns;      /* wall clock = t_ns + this */
+	int64_t wall_offset_ns; /* wall clock = t_ns + this */
 };
 
 void transaction__free(struct transaction *t);

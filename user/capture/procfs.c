@@ -60,7 +60,7 @@ ssize_t proc_read(uint32_t pid, const char *name, char *ret, size_t size)
 /* Everything up to max; -EFBIG beyond. Closes the descriptor. */
 static char *read_all(int fd, size_t max, size_t *ret_len)
 {
-	size_t cap = 16384, len = 0;
+	size_t cap = max < 16384 ? max : 16384, len = 0;
 	char *p = malloc(cap + 1);
 	ssize_t n;
 

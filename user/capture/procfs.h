@@ -12,7 +12,7 @@
 
 /* /proc/PID/NAME, at most size - 1 bytes, NUL-terminated. Length, or negative errno (-ENOENT, -ESRCH: gone). */
 ssize_t proc_read(uint32_t pid, const char *name, char *ret, size_t size);
-/* A whole file of /proc of any length up to max. Caller frees. NULL and errno. */
+/* A whole file of /proc, shorter than max bytes. Caller frees. NULL and errno. */
 char *proc_read_all(uint32_t pid, const char *name, size_t max, size_t *ret_len);
 
 struct proc_stat {
@@ -29,7 +29,7 @@ ssize_t proc_title(uint32_t pid, char *ret, size_t size);
 /* Opens a regular file of the process's own tree (mount namespace and root), read-only. Descriptor or negative errno.
  */
 int proc_open_file(uint32_t pid, const char *path);
-/* Such a file as a whole, at most max bytes. Caller frees. NULL and errno. */
+/* Such a file as a whole, shorter than max bytes. Caller frees. NULL and errno. */
 char *proc_file(uint32_t pid, const char *path, size_t max, size_t *ret_len);
 
 /* Calls fn with each process id in /proc. 0 or negative errno; stops early when fn returns false. */

@@ -1,0 +1,202 @@
+/* node, tlslib, procfs: titles, cgroups, maps, and what /proc says of ourselves. */
+#include "kt_cmocka.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "capture/node.h"
+#include "capture/procfs.h"
+#include "capture/tlslib.h"
+
+static void titles(void **state)
+{
+	char prefix[WORKER_TEXT_MAX], title[512];
+
+	(void)state;
+	assert_true(node_master_title(
+		"nginx: master process /usr/local/openresty/nginx/sbin/nginx -p /usr/local/kong -c nginx.conf",
+		prefix));
+	assert_string_equal(prefix, "/usr/local/kong");
+	assert_true(node_master_title("nginx: master process nginx -p/kong_prefix/", prefix));
+	assert_string_equal(prefix, "/kong_prefix");
+	assert_true(node_master_title("nginx: master process nginx -c x -p /", prefix));
+	assert_string_equal(prefix, "/");
+	assert_true(node_master_title("nginx: master process nginx -p", prefix));
+	assert_string_equal(prefix, "");
+	assert_true(node_master_title("nginx: master process /usr/sbin/nginx", prefix));
+	assert_string_equal(prefix, "");
+	assert_true(node_master_title("nginx: master process", prefix));
+	assert_false(node_master_title("nginx: worker process", prefix));
+	assert_false(node_master_title("nginx -p /usr/local/kong", prefix));
+	assert_false(node_master_title("", prefix));
+	snprintf(title, sizeof(title), "nginx: master process nginx -p /%0200d", 7);
+	assert_true(node_master_title(title, prefix));
+	assert_string_equal(prefix, ""); /* too long to be kept, and half a name is worse than none */
+	assert_true(node_worker_title("nginx: worker process"));
+	assert_true(node_worker_title("nginx: worker process is shutting down"));
+	assert_false(node_worker_title("nginx: privileged agent process"));
+	assert_false(node_is_kong((uint32_t)getpid(), "/tmp/resty_X"));
+	assert_false(node_is_kong((uint32_t)getpid(), "relative"));
+	assert_false(node_is_kong((uint32_t)getpid(), ""));
+}
+
+static void cgroups(void **state)
+{
+	char id[WORKER_TEXT_MAX], uid[WORKER_TEXT_MAX];
+
+	(void)state;
+	node_cgroup(SPAN_LIT("0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod"
+			     "01234567_89ab_cdef_0123_456789abcdef.slice/cri-containerd-"
+			     "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope\n"),
+		id, uid);
+	assert_string_equal(id, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+	assert_string_equal(uid, "01234567-89ab-cdef-0123-456789abcdef");
+	node_cgroup(
+		SPAN_LIT("12:cpu:/docker/fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210\n"), id, uid);
+	assert_string_equal(id, "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210");
+	assert_string_equal(uid, "");
+	node_cgroup(SPAN_LIT("0::/system.slice/kong.service\n"), id, uid);
+	assert_string_equal(id, "");
+	assert_string_equal(uid, "");
+	node_cgroup(SPAN_LIT("0::/pod01234567-89ab"), id, uid);
+	assert_string_equal(uid, "");
+	node_cgroup((struct span){NULL, 0}, id, uid);
+	assert_string_equal(id, "");
+}
+
+static void maps(void **state)
+{
+	char text[] = "55e0c0000000-55e0c0100000 r--p 00000000 fe:01 100 /usr/local/openresty/nginx/sbin/nginx\n"
+		      "55e0c0100000-55e0c0200000 r-xp 00100000 fe:01 100 /usr/local/openresty/nginx/sbin/nginx\n"
+		      "7f0000000000-7f0000010000 r-xp 00000000 00:00 0 [vdso]\n"
+		      "7f0000020000-7f0000030000 r-xp 0001f000 fe:01 200 /usr/lib/libsslfoo.so\n"
+		      "nonsense\n"
+		      "7f0000040000-7f00000a0000 r-xp 0001f000 fe:01 301 /usr/local/kong/lib/libssl.so.3 (deleted)\n";
+	char bare[] = "55e0c0100000-55e0c0200000 r-xp 00100000 fe:01 100 /opt/nginx\n";
+	char none[] = "7f0000000000-7f0000010000 rw-p 00000000 00:00 0 \n";
+	struct tlslib l;
+
+	(void)state;
+	assert_int_equal(tlslib_parse(7, text, &l), 0);
+	assert_int_equal(l.inode, 301);
+	assert_string_equal(l.path, "/usr/local/kong/lib/libssl.so.3");
+	assert_true(l.deleted);
+	assert_false(l.is_program);
+	assert_string_equal(l.open_path, "/proc/7/map_files/7f0000040000-7f00000a0000");
+	assert_false(tlslib_is_shared(&l));
+	assert_int_equal(tlslib_parse(7, bare, &l), 0);
+	assert_true(l.is_program);
+	assert_false(tlslib_is_shared(&l));
+	assert_int_equal(tlslib_parse(7, none, &l), -ENOENT);
+	strcpy(l.path, "/usr/lib/x86_64-linux-gnu/libssl.so.3");
+	l.is_program = false;
+	assert_true(tlslib_is_shared(&l));
+}
+
+static bool find_us(void *ctx, uint32_t pid)
+{
+	*(bool *)ctx |= pid == (uint32_t)getpid();
+	return true;
+}
+
+static void ourselves(void **state)
+{
+	uint32_t pid = (uint32_t)getpid();
+	struct proc_stat st;
+	char text[64], *all;
+	bool found = false;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(proc_stat(pid, &st), 0);
+	assert_int_equal(st.ppid, getppid());
+	assert_string_equal(st.comm, "test_node");
+	assert_true(st.start > 0);
+	assert_int_equal(proc_each(find_us, &found), 0);
+	assert_true(found);
+	assert_true(proc_title(pid, text, sizeof(text)) > 0);
+	assert_true(proc_read(pid, "nothing", text, sizeof(text)) == -ENOENT);
+	assert_true(proc_stat(UINT32_MAX, &st) < 0);
+	all = proc_read_all(pid, "maps", 1 << 20, &n);
+	assert_non_null(all);
+	assert_int_equal(strlen(all), n);
+	free(all);
+	assert_null(proc_read_all(pid, "maps", 16, &n));
+	assert_int_equal(errno, EFBIG);
+}
+
+static void listening(void **state)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	uint16_t ports[8];
+	struct rec_worker w = {0};
+	bool there = false;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	n = node_listening((uint32_t)getpid(), ports, 8);
+	for (size_t i = 0; i < n; i++)
+		there |= ports[i] == ntohs(a.sin_port);
+	assert_true(there);
+	node_describe((uint32_t)getpid(), "", &w);
+	assert_int_equal(w.nports, n);
+	close(fd);
+}
+
+/* The files of another process are looked for in its root; what is no regular file is not opened. */
+static void files(void **state)
+{
+	char directory[] = "/tmp/kt-node-XXXXXX", path[64], link[64], *text;
+	uint32_t pid = (uint32_t)getpid();
+	FILE *f;
+	size_t n;
+
+	(void)state;
+	assert_non_null(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/nginx-kong.conf", directory);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fputs("server { server_name kong; listen 8000; }\n", f);
+	fclose(f);
+	assert_true(node_is_kong(pid, directory));
+	text = proc_file(pid, path, 4096, &n);
+	assert_non_null(text);
+	assert_int_equal(n, 42);
+	free(text);
+	assert_null(proc_file(pid, path, 16, &n));
+	assert_int_equal(proc_open_file(pid, directory), -EINVAL);
+	snprintf(link, sizeof(link), "%s/link", directory);
+	assert_int_equal(symlink("/proc/self/fd/0", link), 0);
+	assert_true(proc_open_file(pid, link) < 0);
+	unlink(link);
+	assert_int_equal(mkfifo(link, 0600), 0);
+	assert_true(proc_open_file(pid, link) < 0); /* and it does not wait for a writer */
+	unlink(link);
+	unlink(path);
+	rmdir(directory);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(titles),
+		cmocka_unit_test(cgroups),
+		cmocka_unit_test(maps),
+		cmocka_unit_test(ourselves),
+		cmocka_unit_test(listening),
+		cmocka_unit_test(files),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

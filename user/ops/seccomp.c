@@ -52,6 +52,7 @@ static const int allowed[] = {
 	CALL(write),
 	CALL(writev),
 	CALL(pwrite64),
+	CALL(pwritev),
 	CALL(lseek),
 	CALL(_llseek),
 	CALL(stat),

@@ -491,6 +491,32 @@ static void act_many(void)
 	say('D', 0, 0);
 }
 
+/* While nobody reads the rings: more connections than the control ring holds, and more bytes than the other holds. */
+static void act_unread_connections(void)
+{
+	for (int i = 0; i < 3000; i++) {
+		int fd = connect_to(peer_port);
+
+		count_out(write(fd, filled(33), 33));
+		close(fd);
+	}
+	say('D', 0, 0);
+}
+
+static void act_unread_bytes(void)
+{
+	int fd = connect_to(peer_port);
+
+	for (int i = 0; i < 600; i++) {
+		count_out(write(fd, filled(50000), 50000));
+		count_out(write(fd, filled(10), 10));
+	}
+	say('W', 0, 0);
+	await_go();
+	count_out(write(fd, filled(500), 500));
+	done(fd);
+}
+
 /* The second segment cannot be read: the call moves the first or nothing, and says which. */
 static void act_fault(void)
 {
@@ -524,6 +550,7 @@ static size_t npeers;
 static int listen4, listen6;
 static struct source *source;
 static pid_t actor;
+static bool reading = true; /* the rings, meanwhile */
 
 static int open_listener(int family, uint16_t *port)
 {
@@ -620,7 +647,8 @@ static bool run_until_done(struct message *m)
 		struct pollfd p = {.fd = channel, .events = POLLIN};
 
 		serve();
-		source__poll(source, 0);
+		if (reading)
+			source__poll(source, 0);
 		if (poll(&p, 1, 1) <= 0)
 			continue;
 		if (read(channel, m, sizeof(*m)) != sizeof(*m) || m->op == 'E')
@@ -677,11 +705,13 @@ enum {
 	ACT_CIPHER,
 	ACT_IGNORED,
 	ACT_MANY,
+	ACT_UNREAD_CONNECTIONS,
+	ACT_UNREAD_BYTES,
 	ACT_END
 };
 
 static void (*const others[])(void) = {act_many_segments, act_reuse, act_dup2, act_mapped, act_six, act_others,
-	act_cipher, act_ignored, act_many, act_end};
+	act_cipher, act_ignored, act_many, act_unread_connections, act_unread_bytes, act_end};
 
 static void act(void)
 {
@@ -838,19 +868,54 @@ static void run_ignored(void)
 		check(c->stream[1].records == 2, "ignored from the middle on: one record for it", "more records");
 }
 
-static void run_many(void)
+/* Each of `n` connections is whole. */
+static void run_many(const char *name, int scenario, size_t n)
 {
 	struct message m;
 	size_t good = 0;
 	char why[64];
 
-	if (!run("500 connections at once", ACT_MANY, &m))
+	if (!run(name, scenario, &m))
 		return;
 	for (size_t i = 0; i < nseen; i++)
 		good += seen[i].closed && seen[i].stream[1].bytes == 33 && !seen[i].stream[1].bad &&
 			!seen[i].after_close && seen[i].opens == 1;
 	snprintf(why, sizeof(why), "%zu of %zu good, %zu strays", good, nseen, stray);
-	check(good == 500 && nseen == 500 && !stray, "500 connections one after the other: each whole", why);
+	check(good == n && nseen == n && !stray, name, why);
+}
+
+/* What did not fit is missing, to the byte, and nothing else is. */
+static void run_full_ring(void)
+{
+	const char *name = "ring full: what is lost is known to the byte";
+	struct message m;
+	struct seen *c;
+	struct seen_stream *s;
+	char why[160] = "not seen";
+
+	reading = false;
+	run(name, ACT_UNREAD_BYTES, &m);
+	reading = true;
+	settle();
+	go(0);
+	if (!run_until_done(&m)) {
+		check(false, name, "the actor failed");
+		return;
+	}
+	settle();
+	c = seen_port(m.port, 0);
+	if (!c) {
+		check(false, name, why);
+		return;
+	}
+	s = &c->stream[DIR_OUT];
+	snprintf(why, sizeof(why),
+		"moved %" PRIu64 ", bytes %" PRIu64 ", lost %" PRIu64 ", end %" PRIu64 ", close %" PRIu64, m.out,
+		s->bytes, s->gaps[GAP_LOST], s->end, c->close_pos[DIR_OUT]);
+	check(!s->bad && s->gaps[GAP_LOST] > 0 && s->bytes > 0 && s->end == m.out &&
+			s->bytes + s->gaps[GAP_LOST] == m.out && c->close_pos[DIR_OUT] == m.out && c->closed &&
+			c->opens == 1,
+		name, why);
 }
 
 static void run_end(void)
@@ -910,7 +975,11 @@ int main(int argc, char **argv)
 		run_addresses();
 		run_silent();
 		run_ignored();
-		run_many();
+		run_many("500 connections one after the other: each whole", ACT_MANY, 500);
+		reading = false;
+		run_many("3000 connections while nobody reads: each whole", ACT_UNREAD_CONNECTIONS, 3000);
+		reading = true;
+		run_full_ring();
 		run_end();
 		source__close(source);
 	}

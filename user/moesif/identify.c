@@ -159,11 +159,16 @@ static bool refused(const struct call *c)
 	return c->own_answer && (c->status == 401 || c->status == 403 || c->status == 407);
 }
 
-/* Kong's word went up on a leg that was not seen: its consumer, if any, comes before what the token says, and the two
- * may differ. Better nobody than somebody else. */
+/* Kong's word went up on a leg that was not seen, or cannot be told from the client's own because the client's head has
+ * holes: its consumer, if any, comes before what the token says, and the two may differ. Better nobody than somebody
+ * else. */
 static bool unheard(const struct call *c)
 {
-	return c->t->how == JOIN_MISSING || c->t->how == JOIN_AMBIGUOUS;
+	if (c->t->how == JOIN_MISSING || c->t->how == JOIN_AMBIGUOUS)
+		return true;
+	return !c->client_whole && !c->trust &&
+	       (c->ureq.count[KNOWN_X_CONSUMER_ID] || c->ureq.count[KNOWN_X_CONSUMER_USERNAME] ||
+		       c->ureq.count[KNOWN_X_CONSUMER_CUSTOM_ID] || c->ureq.count[KNOWN_X_CREDENTIAL_IDENTIFIER]);
 }
 
 static bool seen_consumer(const struct call *c, struct consumer *ret)

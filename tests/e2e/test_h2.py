@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+"""HTTP/2 and gRPC calls through the gateway become events: all of them, right, whenever the agent came.
+
+KONGTAP_TEST_CALLS sets the number of calls of each run (5000), KONGTAP_TEST_SECONDS the length of each load (4), about."""
+import base64
+import os
+import shutil
+import subprocess
+import sys
+
+from compare import compare, compare_record, load
+from gateway import PORTS
+from lib import HERE, Agent, Checks, EventView, Gateway, GatewayError, Process, Workdir, read_jsonl, wait_for
+
+CALLS = int(os.environ.get("KONGTAP_TEST_CALLS", "5000"))
+SECONDS = int(os.environ.get("KONGTAP_TEST_SECONDS", "4"))
+
+
+def python(gateway, script, record, *args):
+    return Process(gateway.in_netns(sys.executable, str(HERE / script), "--record", str(record), *map(str, args)))
+
+
+def agent(gateway, output):
+    return Agent("--output", "jsonl", "--output-file", output, "--prefix", gateway.prefix)
+
+
+def wait_for_events(path, wanted):
+    """Up to 20 s for the agent to catch up; whether it did is for the comparison to say."""
+    try:
+        wait_for(lambda: path.exists() and path.read_bytes().count(b"\n") >= wanted, 20, "the events")
+    except GatewayError:
+        pass
+
+
+def about(event):
+    return (event.get("metadata") or {}).get("kong") or {}
+
+
+def is_marked(event):
+    """Says of itself that its request was not seen whole."""
+    return about(event).get("request") != "complete" or about(event).get("request_rebuilt", False)
+
+
+def wrong_headers(events, records):
+    """What an event has of the headers that the client sent is what it sent; one that is not marked has all of them."""
+    problems, by_id = [], {record["id"]: record for record in records if record.get("id")}
+    for event in events:
+        record = by_id.get(EventView(event).id)
+        found = event["request"].get("headers") or {}
+        for name, value in (record or {"headers": {}})["headers"].items():
+            if name not in found:
+                if not is_marked(event):
+                    problems.append(f"no header: {name} in {event['request']['uri']}")
+            elif found[name] != value:
+                problems.append(f"header: {name} is {found[name]!r}, not {value!r}, in {event['request']['uri']}")
+    return problems
+
+
+def without_what_is_marked(problems, events, lines):
+    """An event that says that its request was not seen whole may lack the user, and its content type, without which a body
+    is bytes. A call that the gateway answered by itself has no other leg to name it: it may be missing, if its host was."""
+    marked = {EventView(event).id for event in events if is_marked(event)}
+    alone = {line["id"] for line in lines if not line["upstream_status"]}
+    kept = []
+    for problem in problems:
+        words = problem.split()
+        if problem.startswith(("user: got None", "request body: none", "request body: bytes where JSON")):
+            if words[-1] in marked:
+                continue
+        elif problem.startswith("missing: ") and words[4].rstrip(",") in alone:
+            continue
+        kept.append(problem)
+    return kept
+
+
+def from_the_start(t):
+    what = "from the start"
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway:
+        record, output = directory / "record.jsonl", directory / "events.jsonl"
+        with agent(gateway, output) as tap:
+            ready = tap.wait_ready()
+            with python(gateway, "h2client.py", record, "--calls", CALLS, "--seed", "start", "--keep", 500) as traffic:
+                t.equal(f"{what}: client", traffic.wait(900), 0)
+            wait_for_events(output, CALLS)
+            t.equal(f"{what}: exit code after SIGTERM", tap.stop(), 0)
+        lines, records = load(gateway, record)
+        events = read_jsonl(output)
+        t.problems(f"{what}: access log and client agree", compare_record(lines, records))
+        t.problems(f"{what}: {len(events)} events for {len(lines)} calls agree", compare(lines, events, records, ready))
+        t.problems(f"{what}: headers as sent", wrong_headers(events, records))
+        t.equal(f"{what}: events that are marked", sum(map(is_marked, events)), 0)
+
+
+def in_the_middle(t):
+    """Long-lived connections with filled tables; the agent comes, goes and comes again."""
+    what = "in the middle"
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway:
+        record, gate = directory / "record.jsonl", directory / "gate"
+        with python(gateway, "h2client.py", record, "--calls", CALLS, "--seed", "middle", "--gate", gate) as traffic:
+            traffic.wait_line("client: half", 600, "stdout")
+            runs = []
+            for number in range(4):
+                output = directory / f"events-{number}.jsonl"
+                last = number == 3
+                with agent(gateway, output) as tap:
+                    ready = tap.wait_ready()
+                    if last:
+                        gate.touch()
+                        t.equal(f"{what}: client", traffic.wait(900), 0)
+                    wait_for_events(output, CALLS // 2 if last else 300)
+                    t.equal(f"{what}, {number}: exit code after SIGTERM", tap.stop(), 0)
+                # The agent of an earlier run left while calls went on: what came later is none of its business.
+                runs.append((output, ready if last else float("inf")))
+        lines, records = load(gateway, record)
+        t.problems(f"{what}: access log and client agree", compare_record(lines, records))
+        marked = exact = 0
+        for number, (output, ready) in enumerate(runs):
+            events = read_jsonl(output)
+            marked += sum(map(is_marked, events))
+            exact += len(events) - sum(map(is_marked, events))
+            if number < 3:
+                # Calls that were open when it left are handed on as they are.
+                events = [event for event in events if about(event).get("response") == "complete"
+                          and about(event).get("request") in ("complete", "headers_partial", "missing")]
+            problems = compare(lines, events, records, ready)
+            t.problems(f"{what}, {number}: {len(events)} events are exact or marked",
+                       without_what_is_marked(problems, events, lines))
+            t.problems(f"{what}, {number}: no wrong header", wrong_headers(events, records))
+        t.check(f"{what}: {exact} exact events, {marked} marked ones", exact and marked)
+
+
+def at_saturation(t):
+    if not shutil.which("h2load"):
+        t.check("at saturation: skipped, no h2load here", True)
+        return
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway:
+        body = directory / "body"
+        body.write_bytes(b"kongtap" * 40)
+        output = directory / "events.jsonl"
+        with agent(gateway, output) as tap:
+            ready = tap.wait_ready()
+            for scheme, port in (("https", PORTS["proxy_tls"]), ("http", PORTS["proxy_h2c"])):
+                for streams in (1, 10, 100):
+                    url = f"{scheme}://127.0.0.1:{port}/open/bytes?n=700&streams={streams}"
+                    done = subprocess.run(gateway.in_netns("h2load", "-c", "8", "-m", str(streams), "-n", str(SECONDS * 2500), "-d",
+                                                           str(body), "-H", "content-type: application/octet-stream", url),
+                                          capture_output=True, text=True, timeout=SECONDS * 10 + 60)
+                    rate = next((line for line in done.stdout.splitlines() if line.startswith("finished")), "")
+                    t.equal(f"at saturation: h2load, {scheme}, {streams} streams, {rate}", done.returncode, 0)
+            lines = read_jsonl(gateway.access_log)
+            wait_for_events(output, len(lines))
+            t.equal("at saturation: exit code after SIGTERM", tap.stop(), 0)
+        lines, events = read_jsonl(gateway.access_log), read_jsonl(output)
+        t.problems(f"at saturation: {len(events)} events for {len(lines)} calls agree", compare(lines, events, [], ready))
+
+
+def grpc_problems(event, record):
+    name = f"{record['kind']} {record['target']}"
+    view, kong = EventView(event), about(event)
+    problems = []
+
+    def same(what, got, wanted):
+        if got != wanted:
+            problems.append(f"{what}: got {str(got)[:80]!r}, wanted {str(wanted)[:80]!r}, in {name}")
+
+    same("verb", view.verb, "POST")
+    same("target", view.target, record["target"])
+    same("status", view.status, record["status"])
+    same("grpc_status", kong.get("grpc_status"), record["grpc_status"])
+    for side, field in (("request", "sent"), ("response", "recv")):
+        part = event[side]
+        if side == "request" and is_marked(event) and part.get("body") is None:
+            continue
+        if base64.b64decode(record[field]):
+            same(f"{side} body", part.get("body"), record[field])
+            same(f"{side} encoding", part.get("transfer_encoding"), "base64")
+        else:
+            same(f"{side} body", part.get("body"), None)
+    return problems
+
+
+def grpc(t):
+    calls = max(60, CALLS // 20)
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway:
+        record, output = directory / "record.jsonl", directory / "events.jsonl"
+        with agent(gateway, output) as tap:
+            tap.wait_ready()
+            with python(gateway, "h2grpc.py", record, "--calls", calls) as traffic:
+                t.equal("gRPC: client", traffic.wait(300), 0)
+            wait_for_events(output, calls)
+            t.equal("gRPC: exit code after SIGTERM", tap.stop(), 0)
+        records = {entry["id"]: entry for entry in read_jsonl(record)}
+        events = read_jsonl(output)
+        problems = [f"unknown: {event['request'].get('uri')}" for event in events if EventView(event).id not in records]
+        for event in events:
+            if EventView(event).id in records:
+                problems += grpc_problems(event, records.pop(EventView(event).id))
+        problems += [f"missing: {entry['target']}" for entry in records.values()]
+        t.problems(f"gRPC: {len(events)} events for {calls} calls", problems)
+
+
+def grpc_in_the_middle(t):
+    """Connections to the client and to the service are older than the agent."""
+    calls = max(60, CALLS // 20)
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway:
+        record, output, gate = directory / "record.jsonl", directory / "events.jsonl", directory / "gate"
+        with python(gateway, "h2grpc.py", record, "--calls", calls, "--gate", gate) as traffic:
+            traffic.wait_line("client: half", 300, "stdout")
+            with agent(gateway, output) as tap:
+                ready = tap.wait_ready()
+                gate.touch()
+                t.equal("gRPC, in the middle: client", traffic.wait(300), 0)
+                wait_for_events(output, calls - calls // 2)
+                t.equal("gRPC, in the middle: exit code after SIGTERM", tap.stop(), 0)
+        records = {entry["id"]: entry for entry in read_jsonl(record) if entry["began"] > ready}
+        events = read_jsonl(output)
+        problems = []
+        for event in events:
+            entry = records.pop(EventView(event).id, None)
+            if entry is None:
+                problems.append(f"unknown: {event['request'].get('uri')}")
+            else:
+                problems += grpc_problems(event, entry)
+        problems += [f"missing: {entry['target']}" for entry in records.values()]
+        t.problems(f"gRPC, in the middle: {len(events)} events agree", problems)
+
+
+if __name__ == "__main__":
+    sys.exit(Checks().run(from_the_start, in_the_middle, at_saturation, grpc, grpc_in_the_middle))

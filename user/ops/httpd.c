@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "capture/record.h"
 
@@ -18,28 +17,12 @@
 #define CONNECTIONS_OF_ONE 24u
 #define IDLE_S 10u
 #define REQUEST_BYTES 16384u
-/* Answers a second; beyond it clients are told to come back. Keeps a flood from taking the CPU that capture needs. */
-#define ANSWERS_PER_S 200
 
 struct httpd {
 	struct MHD_Daemon *daemon;
 	struct httpd_sink sink;
 	uint16_t port;
-	/* Of its thread. */
-	uint64_t second_ns;
-	unsigned answers;
 };
-
-static bool over_rate(struct httpd *h)
-{
-	uint64_t now = clock_mono_ns();
-
-	if (now - h->second_ns >= 1000000000ull) {
-		h->second_ns = now;
-		h->answers = 0;
-	}
-	return ++h->answers > ANSWERS_PER_S;
-}
 
 static struct span header(struct MHD_Connection *c, const char *name)
 {
@@ -114,8 +97,6 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const cha
 		*upload_size = 0;
 		return MHD_YES;
 	}
-	if (over_rate(h))
-		return send_text(c, MHD_HTTP_SERVICE_UNAVAILABLE, "too many requests\n", "Retry-After", "1");
 	req.accept = header(c, "Accept");
 	req.host = header(c, "Host");
 	buf__init(&a.body, HTTPD_ANSWER_MAX);

@@ -50,7 +50,7 @@ static const struct family families[] = {
 		{{STAT_queue_dropped_full, "queue_full"}, {STAT_ship_dropped_poison, "refused"},
 			{STAT_ship_dropped_too_large, "too_large"}, {STAT_ship_dropped_expired, "expired"},
 			{STAT_ship_dropped_shutdown, "shutdown"}, {STAT_ship_dropped_spool, "spool"}}},
-	{"kongtap_spool_events_total", "direction", "events written to the spool and read back from it",
+	{"kongtap_spool_moved_events_total", "direction", "events written to the spool and read back from it",
 		{{STAT_ship_spooled_events, "in"}, {STAT_ship_unspooled_events, "out"}}},
 };
 

@@ -36,13 +36,14 @@ struct ops {
 };
 
 /* In the endpoint's thread. */
-static void look(void *ctx, struct ops_view *ret)
+static void look(void *ctx, bool whole, struct ops_view *ret)
 {
 	struct ops *ops = ctx;
 	uint64_t tick;
 
 	pthread_mutex_lock(&ops->lock);
-	ret->snap = ops->shared;
+	if (whole)
+		ret->snap = ops->shared;
 	ret->ready = ops->ready;
 	memcpy(ret->not_ready, ops->not_ready, sizeof(ret->not_ready));
 	pthread_mutex_unlock(&ops->lock);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "capture/record.h"
 #include "ops/metrics.h"
 #include "ops/page.h"
@@ -11,6 +12,7 @@
 
 /* The loop comes round a hundred times a second; one that has not done so for this long hangs. */
 #define QUIET_MAX_NS 10000000000ull
+#define ANSWERS_PER_S 200
 
 _Static_assert(sizeof(((struct routes *)0)->policy) == PAGE_POLICY_LEN, "room for the policy");
 
@@ -82,15 +84,16 @@ static void get_ready(
 
 static const struct route {
 	struct span path;
+	bool health;  /* a supervisor asks, and ends the agent if it gets no answer: cheap, and always answered */
 	bool guarded; /* for people, and with what they may see only: not for another site's scripts */
 	void (*fn)(const struct routes *r, const struct ops_view *v, const struct httpd_request *req,
 		struct httpd_answer *a);
 } table[] = {
-	{SPAN_LIT("/"), true, get_page},
-	{SPAN_LIT("/status.json"), true, get_status},
-	{SPAN_LIT("/metrics"), false, get_metrics},
-	{SPAN_LIT("/healthz"), false, get_health},
-	{SPAN_LIT("/readyz"), false, get_ready},
+	{SPAN_LIT("/"), false, true, get_page},
+	{SPAN_LIT("/status.json"), false, true, get_status},
+	{SPAN_LIT("/metrics"), false, false, get_metrics},
+	{SPAN_LIT("/healthz"), true, false, get_health},
+	{SPAN_LIT("/readyz"), true, false, get_ready},
 };
 
 static bool is_address(struct span host)
@@ -117,6 +120,18 @@ static bool is_trusted(const struct routes *r, struct span host)
 	       (r->host[0] && span_ieq(name, span_str(r->host)));
 }
 
+/* Keeps a flood of requests from taking the CPU that capture needs. */
+static bool over_rate(struct routes *r)
+{
+	uint64_t now = clock_mono_ns();
+
+	if (now - r->second_ns >= 1000000000ull) {
+		r->second_ns = now;
+		r->answers = 0;
+	}
+	return ++r->answers > ANSWERS_PER_S;
+}
+
 int routes__init(struct routes *r)
 {
 	if (gethostname(r->host, sizeof(r->host)))
@@ -127,7 +142,7 @@ int routes__init(struct routes *r)
 
 void routes__answer(void *ctx, const struct httpd_request *req, struct httpd_answer *ret)
 {
-	const struct routes *r = ctx;
+	struct routes *r = ctx;
 	const struct route *route = NULL;
 	struct ops_view *v;
 
@@ -142,12 +157,16 @@ void routes__answer(void *ctx, const struct httpd_request *req, struct httpd_ans
 		text(ret, 421, "ask for this by an address, as localhost, or by the name of this machine\n");
 		return;
 	}
+	if (!route->health && over_rate(r)) {
+		text(ret, 429, "too many requests: come back in a second\n");
+		return;
+	}
 	v = calloc(1, sizeof(*v));
 	if (!v) {
 		text(ret, 503, "no memory\n");
 		return;
 	}
-	r->look(r->ctx, v);
+	r->look(r->ctx, !route->health, v);
 	route->fn(r, v, req, ret);
 	free(v);
 }

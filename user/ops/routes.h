@@ -8,9 +8,12 @@
 #define HOST_NAME_LEN 256
 
 struct routes {
-	/* Fills the view, which is zeroed. */
-	void (*look)(void *ctx, struct ops_view *ret);
+	/* Fills the view, which is zeroed. `whole`: the snapshot too. */
+	void (*look)(void *ctx, bool whole, struct ops_view *ret);
 	void *ctx;
+	/* Answers in this second. */
+	uint64_t second_ns;
+	unsigned answers;
 	char policy[320];
 	char host[HOST_NAME_LEN]; /* this machine's name */
 };

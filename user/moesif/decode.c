@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define ZLIB_CONST /* zlib reads its input only */
 #include <brotli/decode.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -102,7 +103,7 @@ static int run_zlib(struct decoder *d, struct span in, int bits, bool members, s
 	bool end = false;
 	int r = zlib_reset(d, bits);
 
-	d->zlib.next_in = (unsigned char *)(uintptr_t)in.p;
+	d->zlib.next_in = (z_const unsigned char *)in.p;
 	d->zlib.avail_in = (uInt)in.n;
 	while (r == 0) {
 		r = zlib_step(d, out, &end);

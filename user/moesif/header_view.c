@@ -58,7 +58,7 @@ static int add_one(struct header_view *w, const struct hname *n, struct span val
 
 static int add_host(struct header_view *w, struct span host, const struct settings *s)
 {
-	const struct hname name = hname_of(SPAN_LIT("host"));
+	const struct hname name = known_hname(KNOWN_HOST);
 
 	return add_one(w, &name, host.n ? host : (struct span){NULL, 0}, s);
 }
@@ -74,7 +74,7 @@ static int add_from_kong(struct header_view *w, const struct call *c, const stru
 
 		if (!c->ureq.count[k] || (c->creq.count[k] && keep_from_client(c, k)))
 			continue;
-		n = hname_of(known_name(k));
+		n = known_hname(k);
 		r = add_one(w, &n, known_get(&c->ureq, k), s);
 	}
 	for (int i = 0; i < 2 && r == 0; i++) {

@@ -5,50 +5,10 @@
 #include "base/base64.h"
 #include "moesif/utf8.h"
 
-#define ONES (~0ULL / 255)
-#define HIGHS (ONES * 128)
-
-/* Eight bytes at once. May call a plain byte special after a special one (borrow), never the other way. */
-static inline bool all_plain(uint64_t w)
+void json_put_slow(struct json_out *o, struct span s)
 {
-	uint64_t quote = w ^ ONES * '"', slash = w ^ ONES * '\\';
-	uint64_t control = w - ONES * 0x20, q = quote - ONES, b = slash - ONES;
-
-	return !((w | (control & ~w) | (q & ~quote) | (b & ~slash)) & HIGHS);
-}
-
-static inline bool plain(unsigned char c)
-{
-	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
-}
-
-size_t json_plain_prefix(const char *p, size_t n)
-{
-	size_t i = 0;
-	uint64_t w;
-
-	for (; n - i >= sizeof(w); i += sizeof(w)) {
-		memcpy(&w, p + i, sizeof(w));
-		if (!all_plain(w))
-			break;
-	}
-	while (i < n && plain((unsigned char)p[i]))
-		i++;
-	return i;
-}
-
-void json_put_raw(struct json_out *o, struct span s)
-{
-	struct buf *b = o->b;
-
-	if (o->err || !s.n)
-		return;
-	if (s.n <= b->cap - b->n && s.n <= b->max - b->n) {
-		memcpy(b->p + b->n, s.p, s.n);
-		b->n += s.n;
-		return;
-	}
-	o->err = buf__append(b, s.p, s.n);
+	if (!o->err)
+		o->err = buf__append(o->b, s.p, s.n);
 }
 
 static void escape(struct json_out *o, unsigned char c)

@@ -21,8 +21,10 @@ static enum json_token broken(struct json_scan *s)
 	return JT_BAD;
 }
 
-static void skip_space(struct json_scan *s)
+static inline void skip_space(struct json_scan *s)
 {
+	if (s->p < s->end && (unsigned char)*s->p > ' ')
+		return;
 	for (; s->p < s->end; s->p++) {
 		if (*s->p == '\n' || *s->p == '\r')
 			s->line_break = true;

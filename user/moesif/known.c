@@ -29,9 +29,11 @@ static void fill(void)
 	table.ready = true;
 }
 
-struct span known_name(enum known k)
+struct hname known_hname(enum known k)
 {
-	return list[k];
+	if (!table.ready)
+		fill();
+	return (struct hname){list[k], table.hash[k]};
 }
 
 enum known known_of(struct span name, uint32_t hash)

@@ -2,7 +2,7 @@
 #ifndef KT_MOESIF_KNOWN_H
 #define KT_MOESIF_KNOWN_H
 
-#include "wire/headers.h"
+#include "moesif/names.h"
 
 /* KNOWN_BY_KONG from X_CONSUMER_ID on: what plugins of Kong say of the caller. */
 #define KNOWN_LIST(X)                                                                                                  \
@@ -63,7 +63,7 @@ static inline bool known_by_kong(enum known k)
 	return k >= KNOWN_X_CONSUMER_ID && k < KNOWN_COUNT_;
 }
 
-struct span known_name(enum known k);
+struct hname known_hname(enum known k);
 enum known known_of(struct span name, uint32_t header_hash);
 
 /* Where the known ones are in a header section. */

@@ -16,7 +16,6 @@
 #include "moesif/sample.h"
 #include "moesif/uri.h"
 
-#define LOG "moesif"
 #define URI_MAX (1 << 20)
 
 struct moesif {

@@ -31,7 +31,7 @@ void plugin_watch__on_begun(struct plugin_watch *w, const struct exchange *x)
 	if (!is_events_path(buf_span(&x->req.target)))
 		return;
 	/* A client's call that Kong passes on to a collector is no plugin's: nginx marks what it passes on. */
-	if (headers__get(&x->req.headers, known_name(KNOWN_X_REAL_IP)).p)
+	if (headers__get(&x->req.headers, known_hname(KNOWN_X_REAL_IP).name).p)
 		return;
 	if (headers__get(&x->req.headers, SPAN_LIT("x-moesif-application-id")).p)
 		warn(w, "its calls to the collector");

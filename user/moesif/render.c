@@ -238,7 +238,7 @@ static void write_upgrade(struct json_out *o, const struct exchange *x)
 static struct span grpc_status(const struct call *c)
 {
 	const struct headers *trailers = &c->resp->trailers;
-	const struct hname name = {known_name(KNOWN_GRPC_STATUS), header_hash(known_name(KNOWN_GRPC_STATUS))};
+	const struct hname name = known_hname(KNOWN_GRPC_STATUS);
 	int at = trailers->count ? hname_find(trailers, &name, 0) : -1;
 
 	return at >= 0 ? headers__value_at(trailers, (uint32_t)at) : known_get(&c->cresp, KNOWN_GRPC_STATUS);

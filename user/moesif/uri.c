@@ -21,13 +21,22 @@ bool uri_next_pair(struct span *rest, struct uri_pair *ret)
 	return true;
 }
 
-static int hex(char c)
+/* The byte that two digits stand for; -1: these are none. */
+static int hex_byte(const char *p)
 {
-	unsigned char l = ascii_lower((unsigned char)c);
+	unsigned v = 0;
 
-	if (l >= '0' && l <= '9')
-		return l - '0';
-	return l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
+	for (int i = 0; i < 2; i++) {
+		unsigned char l = ascii_lower((unsigned char)p[i]);
+
+		if (l >= '0' && l <= '9')
+			v = v << 4 | (unsigned)(l - '0');
+		else if (l >= 'a' && l <= 'f')
+			v = v << 4 | (unsigned)(l - 'a' + 10);
+		else
+			return -1;
+	}
+	return (int)v;
 }
 
 struct span uri_decode_name(struct span name, char *store, size_t size)
@@ -38,11 +47,12 @@ struct span uri_decode_name(struct span name, char *store, size_t size)
 		return name;
 	for (size_t i = 0; i < name.n; i++) {
 		char c = name.p[i];
+		int byte = c == '%' && name.n - i > 2 ? hex_byte(name.p + i + 1) : -1;
 
 		if (c == '+') {
 			c = ' ';
-		} else if (c == '%' && name.n - i > 2 && hex(name.p[i + 1]) >= 0 && hex(name.p[i + 2]) >= 0) {
-			c = (char)(hex(name.p[i + 1]) << 4 | hex(name.p[i + 2]));
+		} else if (byte >= 0) {
+			c = (char)byte;
 			i += 2;
 		}
 		store[n++] = c;
@@ -89,7 +99,7 @@ struct span uri_origin_form(struct span target, struct span *ret_authority)
 
 	*ret_authority = (struct span){NULL, 0};
 	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
-		struct span rest = target;
+		struct span rest;
 		size_t n = 0;
 
 		if (target.n < schemes[i].n || !span_ieq(span_of(target.p, schemes[i].n), schemes[i]))

@@ -384,7 +384,7 @@ static void test_late_in_the_middle(void **state)
 	rig__out(&r, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
 	rig__in(&r, GET("b"));
 	rig__out(&r, OK5);
-	want(&r, " > 200 1.1 complete 0 \"\"\n" GOOD("b"));
+	want(&r, " > 200 1.1 lost 0 \"\"\n" GOOD("b"));
 	buf__clear(&r.brief);
 	/* In a request's body. */
 	r.key.gen++;

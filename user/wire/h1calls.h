@@ -18,7 +18,8 @@ struct h1call {
 	bool begun;
 	bool tentative; /* found while looking for a place to go on; not believed before its start line was read */
 	bool unasked;	/* only its response was seen */
-	bool is_head, is_connect, is_bare; /* method HEAD, CONNECT; HTTP/0.9 */
+	bool unsure;	/* its response's length is not certain: the method of its request was not seen */
+	bool is_bare;	/* HTTP/0.9 */
 	bool req_over, resp_over;
 };
 

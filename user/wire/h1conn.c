@@ -16,11 +16,10 @@ void h1conn_saw(struct message *m, uint64_t n, uint64_t t_ns)
 
 static int h1conn_guess(struct span data, bool is_request, bool from_start)
 {
-	(void)from_start;
 	/* Empty lines before a request are nothing. */
 	while (is_request && data.n && (data.p[0] == '\r' || data.p[0] == '\n'))
 		data = span_skip(data, 1);
-	return is_request ? h1line_looks_request(data) : h1line_looks_response(data);
+	return is_request ? h1line_looks_request(data, !from_start) : h1line_looks_response(data);
 }
 
 static void h1conn__free(struct proto *p)

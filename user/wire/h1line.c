@@ -123,7 +123,23 @@ static bool first_line(struct span data, struct span *ret)
 	return true;
 }
 
-int h1line_looks_request(struct span data)
+/* Is it a usual method, or (not whole) the beginning of one? */
+static bool is_usual(struct span method, bool whole)
+{
+	static const char *const usual[] = {"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT",
+		"TRACE", "PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH",
+		"PURGE", "QUERY"};
+
+	for (size_t i = 0; i < sizeof(usual) / sizeof(usual[0]); i++) {
+		struct span u = span_str(usual[i]);
+
+		if (whole ? span_eq(u, method) : span_starts(u, method))
+			return true;
+	}
+	return false;
+}
+
+int h1line_looks_request(struct span data, bool certain)
 {
 	struct h1line_request r;
 	struct span line;
@@ -132,10 +148,13 @@ int h1line_looks_request(struct span data)
 	if (!data.n)
 		return -EAGAIN;
 	if (first_line(data, &line))
-		return !h1line_request(line, &r) && r.major == 1 && r.method.n <= METHOD_MAX;
+		return !h1line_request(line, &r) && r.major == 1 && r.method.n <= METHOD_MAX &&
+		       (!certain || is_usual(r.method, true));
 	while (n < data.n && is_method_char(data.p[n]))
 		n++;
 	if (n > METHOD_MAX || (n < data.n && (n == 0 || data.p[n] != ' ')))
+		return 0;
+	if (certain && !is_usual(span_of(data.p, n), n < data.n))
 		return 0;
 	if (n == data.n)
 		return -EAGAIN;

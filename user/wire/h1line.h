@@ -25,8 +25,9 @@ int h1line_request(struct span line, struct h1line_request *ret);
 int h1line_status(struct span line, struct h1line_status *ret);
 
 /* May a message begin with these bytes? 1 yes, 0 no, -EAGAIN too few to tell. A whole line must be right to its end,
- * a piece as far as it goes. */
-int h1line_looks_request(struct span data);
+ * a piece as far as it goes. `certain`: nothing else says so, the method must be a usual one ("GET" whose first byte
+ * was lost would be a method, too). */
+int h1line_looks_request(struct span data, bool certain);
 int h1line_looks_response(struct span data);
 
 #endif

@@ -26,14 +26,7 @@ static void skip(struct proto *p, struct span *in)
  * request, no answer is outstanding, and these are not further bytes of something of which some were passed over. */
 static bool may_resync(const struct proto *p, struct span in, bool start)
 {
-	const struct h1call *c = p->calls.v;
-
-	if (!start || p->skipped || !h1line_looks_request(in))
-		return false;
-	if (!p->calls.n)
-		return true;
-	/* An answer to an unseen request has a head and a length but no body: that was a HEAD. */
-	return p->calls.n == 1 && c->unasked && c->x && c->x->resp.head_done && p->last == H1LAST_RESPONSE;
+	return start && !p->calls.n && !p->skipped && h1line_looks_request(in, true) != 0;
 }
 
 /* True when a message is being read now. */
@@ -72,8 +65,6 @@ static void on_head(struct proto *p, struct h1call *c, uint64_t t_ns)
 
 	m->head_done = true;
 	m->t_head_ns = t_ns;
-	c->is_head = span_eq(buf_span(&m->method), SPAN_LIT("HEAD"));
-	c->is_connect = span_eq(buf_span(&m->method), SPAN_LIT("CONNECT"));
 	c->is_bare = m->major == 0;
 	if (c->tentative) {
 		c->tentative = false;
@@ -148,6 +139,7 @@ enum proto_state h1conn__requests(struct proto *p, struct span in, uint64_t t_ns
 	enum proto_state st = PROTO_GOOD;
 
 	h1conn__confirm(p, t_ns);
+	h1conn__end_unsure(p, t_ns);
 	do {
 		if (!p->req.reading && !begin_message(p, &in, t_ns, start, &st))
 			break;
@@ -182,6 +174,7 @@ void h1conn__request_gap(struct proto *p, uint64_t n, enum gap_cause cause, uint
 	struct span none = {0};
 
 	h1conn__deny(p, t_ns);
+	h1conn__end_unsure(p, t_ns);
 	p->last = H1LAST_REQUEST;
 	if (p->req.reading) {
 		struct h1call *c = h1calls__last(&p->calls);

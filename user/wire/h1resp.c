@@ -17,6 +17,12 @@ static void begin_reading(struct proto *p, struct h1call *c)
 	p->resp.reading = true;
 }
 
+static void stop_reading(struct proto *p)
+{
+	http1_reader__reset(p->resp.reader);
+	p->resp.reading = false;
+}
+
 static void lose_response(struct h1call *c)
 {
 	if (c->resp_over)
@@ -26,22 +32,36 @@ static void lose_response(struct h1call *c)
 	c->resp_over = true;
 }
 
-/* The responses of all calls before the youngest are lost; of that one too, unless it may still come. */
-static void lose_all_but(struct proto *p, bool keep_last, uint64_t t_ns)
+/* The responses of all calls before `keep` are lost; without it, those of all calls. */
+static void lose_before(struct proto *p, const struct h1call *keep, uint64_t t_ns)
 {
-	uint32_t n = p->calls.n - (keep_last && p->calls.n ? 1 : 0);
+	uint32_t n = keep ? (uint32_t)(keep - p->calls.v) : p->calls.n;
 
 	for (uint32_t i = 0; i < n; i++)
 		lose_response(&p->calls.v[i]);
 	h1conn__settle(p, t_ns);
 }
 
-/* After a loss, the next response that can be told is that of a request which came by itself (so everything before it
- * had been answered) while an earlier answer was still missing (so that is what was lost, not this one's head). Where
- * both directions lost something since, another call may have come and gone unseen. */
-static bool may_come(const struct h1call *c)
+/* The call whose response comes next as far as the requests tell: the youngest that came by itself, since everything
+ * before it had been answered then. */
+static struct h1call *next_turn(struct proto *p)
 {
-	return c && c->turn && c->owed && !c->resp_over && !(c->hole && c->overtaken);
+	for (uint32_t i = p->calls.n; i > 0; i--)
+		if (p->calls.v[i - 1].turn)
+			return &p->calls.v[i - 1];
+	return NULL;
+}
+
+/* After a loss its response can be told only if an earlier answer was still missing when it began: so that is what was
+ * lost, not this one's head. Where more was lost since, another call may have come and gone unseen: one that was read
+ * along with it, or one whose request is missing too. */
+static struct h1call *may_come(struct proto *p)
+{
+	struct h1call *c = next_turn(p);
+
+	if (!c || !c->owed || c->resp_over)
+		return NULL;
+	return c->hole && (c->overtaken || c != h1calls__last(&p->calls)) ? NULL : c;
 }
 
 /* A response whose request is not known: the only one that is read without a call is the first that follows something
@@ -65,10 +85,10 @@ static bool begin_unasked(struct proto *p, uint64_t t_ns, enum proto_state *st)
 static bool resync(struct proto *p, struct span *in, uint64_t t_ns, bool start, enum proto_state *st)
 {
 	bool looks = start && h1line_looks_response(*in) != 0;
-	struct h1call *c = h1calls__last(&p->calls);
+	struct h1call *c = may_come(p);
 
-	if (looks && may_come(c) && p->last == H1LAST_REQUEST) {
-		lose_all_but(p, true, t_ns);
+	if (looks && c && p->last == H1LAST_REQUEST) {
+		lose_before(p, c, t_ns);
 		p->resp.synced = true;
 		stats_inc(STAT_wire_resyncs);
 		c = h1calls__first(&p->calls);
@@ -76,11 +96,11 @@ static bool resync(struct proto *p, struct span *in, uint64_t t_ns, bool start, 
 		begin_reading(p, c);
 		return true;
 	}
-	if (looks && !c && !p->req.synced && p->last != H1LAST_RESPONSE)
+	if (looks && !p->calls.n && !p->req.synced && p->last != H1LAST_RESPONSE)
 		return begin_unasked(p, t_ns, st);
 	/* These bytes answer the request before them, and they are not its beginning. */
-	if (c && c->turn && p->last == H1LAST_REQUEST)
-		lose_all_but(p, false, t_ns);
+	if (next_turn(p) && p->last == H1LAST_REQUEST)
+		lose_before(p, NULL, t_ns);
 	stats_add(STAT_wire_unsynced_bytes, in->n);
 	*in = span_skip(*in, in->n);
 	p->skipped = false;
@@ -114,8 +134,9 @@ static void interim(struct proto *p, struct h1call *c)
 static bool on_head(struct proto *p, struct h1call *c, uint64_t t_ns)
 {
 	struct message *m = message_of(c);
+	struct span method = buf_span(&c->x->req.method);
 
-	if (m->status == 101 || (c->is_connect && m->status >= 200 && m->status < 300)) {
+	if (m->status == 101 || (span_eq(method, SPAN_LIT("CONNECT")) && m->status >= 200 && m->status < 300)) {
 		m->head_done = true;
 		m->t_head_ns = t_ns;
 		m->end = MSG_COMPLETE;
@@ -129,7 +150,8 @@ static bool on_head(struct proto *p, struct h1call *c, uint64_t t_ns)
 	}
 	m->head_done = true;
 	m->t_head_ns = t_ns;
-	if (c->is_head || m->status == 204 || m->status == 304)
+	c->unsure = !method.n && c->x->req.end != MSG_BAD;
+	if (span_eq(method, SPAN_LIT("HEAD")) || m->status == 204 || m->status == 304)
 		http1_reader__no_body(p->resp.reader);
 	return false;
 }
@@ -221,27 +243,38 @@ static bool read_some(struct proto *p, struct span *in, uint64_t t_ns, enum prot
 	return true;
 }
 
-/* The present response cannot be what it seems: a request came by itself after it began, so it is over, and here begins
- * another one. An answer to HEAD whose request was not seen, or a body that was taken to last until the close. */
+void h1conn__end_unsure(struct proto *p, uint64_t t_ns)
+{
+	struct h1call *c = h1calls__first(&p->calls);
+
+	if (!c || !c->unsure || !p->resp.reading)
+		return;
+	lose_response(c);
+	stop_reading(p);
+	p->resp.synced = false;
+	h1conn__settle(p, t_ns);
+}
+
+/* The present response is not what it seems: here begins another one. Either the request was not seen and was a HEAD,
+ * and the next one was not seen either; or a body was taken to last until the close, and then a request came by itself.
+ */
 static void check_contradiction(struct proto *p, struct span in, uint64_t t_ns, bool start)
 {
 	struct h1call *c = h1calls__first(&p->calls), *last = h1calls__last(&p->calls);
 	struct message *m;
 
-	if (!start || !p->resp.reading || c == last || !last->turn || p->last != H1LAST_REQUEST)
-		return;
-	if (!c->unasked && !http1_reader__until_close(p->resp.reader))
+	if (!start || !p->resp.reading)
 		return;
 	m = message_of(c);
-	if ((m && !m->head_done) || !h1line_looks_response(in))
+	if (!m || !m->head_done || !h1line_looks_response(in))
 		return;
-	if (m && m->body_len == 0) {
-		m->end = MSG_COMPLETE;
-		c->resp_over = true;
+	if (c->unsure && !m->body_len) {
+		h1conn__end_unsure(p, t_ns);
+		p->last = H1LAST_REQUEST;
+	} else if (c != last && last->turn && p->last == H1LAST_REQUEST && http1_reader__until_close(p->resp.reader)) {
+		stop_reading(p);
+		lose_before(p, last, t_ns);
 	}
-	http1_reader__reset(p->resp.reader);
-	p->resp.reading = false;
-	lose_all_but(p, true, t_ns);
 }
 
 enum proto_state h1conn__responses(struct proto *p, struct span in, uint64_t t_ns, bool start)
@@ -277,15 +310,14 @@ void h1conn__response_gap(struct proto *p, uint64_t n, enum gap_cause cause, uin
 		if (passed == n)
 			return;
 		if (p->resp.reading) {
-			http1_reader__reset(p->resp.reader);
-			p->resp.reading = false;
+			stop_reading(p);
 			if (c->x)
 				c->x->resp.gap_causes |= (uint8_t)(1u << cause);
 			lose_response(c);
 		}
 	}
 	p->resp.synced = false;
-	if (h1calls__last(&p->calls))
-		h1calls__last(&p->calls)->hole = true;
-	lose_all_but(p, may_come(h1calls__last(&p->calls)), t_ns);
+	for (uint32_t i = 0; i < p->calls.n; i++)
+		p->calls.v[i].hole = true;
+	lose_before(p, may_come(p), t_ns);
 }

@@ -1,0 +1,216 @@
+/* fuzz_wire_pairs: a client and a server that do what the input says, call after call, as nginx would move their bytes
+ * (a request is read when the one before it was answered; what is pipelined may come with it), and a capture that loses
+ * what the input says. Every message carries the number of its call. Aborts when an exchange that came out holds parts
+ * of two calls, or a body that is not its own; and, when nothing was lost, when any call is missing or not whole.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hmap.h"
+#include "wire/conns.h"
+
+#define CALLS_MAX 24
+#define BYTES_MAX (1u << 20)
+
+#define must(cond)                                                                                                     \
+	do {                                                                                                           \
+		if (!(cond)) {                                                                                         \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);                                     \
+			abort();                                                                                       \
+		}                                                                                                      \
+	} while (0)
+
+struct input {
+	const uint8_t *p;
+	size_t n;
+};
+
+struct side {
+	struct buf bytes;
+	size_t sent, end[CALLS_MAX]; /* where each call's message ends */
+	uint64_t pos;
+};
+
+struct world {
+	struct conns *c;
+	struct side req, resp;
+	unsigned calls, whole;
+	bool upstream, lossy, late;
+	uint64_t t_ns;
+};
+
+static uint8_t byte(struct input *in)
+{
+	uint8_t b = in->n ? in->p[0] : 0;
+
+	if (in->n) {
+		in->p++;
+		in->n--;
+	}
+	return b;
+}
+
+static void put_body(struct buf *b, unsigned id, char side, unsigned kind, unsigned n)
+{
+	char text[2048];
+
+	for (unsigned i = 0; i < n; i++)
+		text[i] = (char)(i % 3 == 0 ? side : i % 3 == 1 ? 'A' + (char)(id % 26) : 'a' + (char)(i % 26));
+	if (kind == 0) {
+		must(!buf__printf(b, "Content-Length: %u\r\n\r\n", n) && !buf__append(b, text, n));
+		return;
+	}
+	must(!buf__append_str(b, "Transfer-Encoding: chunked\r\n\r\n"));
+	for (unsigned at = 0, k; at < n; at += k) {
+		k = 1 + (at * 7 + kind) % 40;
+		k = k < n - at ? k : n - at;
+		must(!buf__printf(b, "%x%s\r\n", k, kind & 2 ? ";e=1" : ""));
+		must(!buf__append(b, text + at, k) && !buf__append_str(b, "\r\n"));
+	}
+	must(!buf__append_str(b, kind & 4 ? "0\r\nT: 1\r\n\r\n" : "0\r\n\r\n"));
+}
+
+/* The body a call's message has: what put_body made, to be compared with. */
+static void check_body(const struct message *m, unsigned id, char side)
+{
+	for (size_t i = 0; i < m->body.n; i++) {
+		char want = (char)(i % 3 == 0 ? side : i % 3 == 1 ? 'A' + (char)(id % 26) : 'a' + (char)(i % 26));
+
+		must(m->body.p[i] == want);
+	}
+}
+
+static void make_call(struct world *w, struct input *in)
+{
+	static const char *const methods[] = {"GET", "POST", "PUT", "HEAD", "DELETE"};
+	unsigned id = w->calls, m = byte(in) % 5, how = byte(in);
+	struct buf *q = &w->req.bytes, *s = &w->resp.bytes;
+
+	must(!buf__printf(q, "%s /%u HTTP/1.1\r\nX-Id: %u\r\nPadding: %.*s\r\n", methods[m], id, id, byte(in),
+		"xxxxxxxxxxxxxxx"));
+	if (m == 1 || m == 2)
+		put_body(q, id, 'q', how & 7, byte(in) * 3u);
+	else
+		must(!buf__append_str(q, "\r\n"));
+	w->req.end[id] = q->n;
+	if (how & 8)
+		must(!buf__append_str(s, "HTTP/1.1 100 Continue\r\n\r\n"));
+	must(!buf__printf(s, "HTTP/1.1 %s\r\nX-Id: %u\r\n", (how >> 4) == 1 ? "204 No" : "200 OK", id));
+	if (m == 3)
+		must(!buf__append_str(s, "Content-Length: 77\r\n\r\n"));
+	else if ((how >> 4) == 1)
+		must(!buf__append_str(s, "\r\n"));
+	else
+		put_body(s, id, 's', (how >> 4) & 7, byte(in) * 7u);
+	w->resp.end[id] = s->n;
+	w->calls++;
+}
+
+static void emit(struct world *w, struct side *s, size_t n, struct input *in)
+{
+	struct record rec = {.kind = REC_DATA, .t_ns = w->t_ns += 1000000};
+	uint8_t loss = w->lossy ? byte(in) : 0;
+	char *copy;
+
+	rec.data = (struct rec_data){.key = {.gen = 1, .obj = 5, .pid = 2},
+		.dir = (s == &w->req) != w->upstream ? DIR_IN : DIR_OUT,
+		.pos = s->pos,
+		.data = {s->bytes.p + s->sent, n}};
+	s->sent += n;
+	s->pos += n;
+	if (loss < 40)
+		rec.data.gap = 0;
+	else if (loss < 60)
+		return;
+	else if (loss < 80)
+		rec.data.gap = n;
+	else if (loss < 100)
+		rec.data.gap = loss % n;
+	rec.data.data.n -= rec.data.gap;
+	rec.data.cause = GAP_LIMIT;
+	copy = malloc(rec.data.data.n + 1);
+	must(copy);
+	memcpy(copy, rec.data.data.p, rec.data.data.n);
+	rec.data.data.p = copy;
+	conns__on_record(w->c, &rec);
+	free(copy);
+}
+
+/* Move bytes of one side until its message of this call is out; `beyond`: a read may take what follows, too. */
+static void move(struct world *w, struct side *s, unsigned id, bool beyond, struct input *in)
+{
+	while (s->sent < s->end[id]) {
+		size_t left = (beyond ? s->bytes.n : s->end[id]) - s->sent;
+		size_t n = in->n ? 1 + byte(in) * 5u : left;
+
+		emit(w, s, n < left ? n : left, in);
+	}
+}
+
+static void on_done(void *ctx, struct exchange *x)
+{
+	struct world *w = ctx;
+	struct span q = headers__get(&x->req.headers, SPAN_LIT("x-id"));
+	struct span s = headers__get(&x->resp.headers, SPAN_LIT("x-id"));
+
+	must(!x->req.head_done || !x->resp.head_done || span_eq(q, s));
+	if (x->req.head_done)
+		must(q.n && x->req.target.n == q.n + 1);
+	if (q.n && x->req.head_done)
+		check_body(&x->req, (unsigned)strtoul(q.p, NULL, 10), 'q');
+	if (s.n && x->resp.head_done)
+		check_body(&x->resp, (unsigned)strtoul(s.p, NULL, 10), 's');
+	w->whole += x->req.end == MSG_COMPLETE && x->resp.end == MSG_COMPLETE && x->req.head_done && x->resp.head_done;
+	exchange__free(x);
+}
+
+static void open_conn(struct world *w)
+{
+	struct record rec = {.kind = REC_OPEN, .t_ns = w->t_ns};
+
+	rec.open = (struct rec_open){.key = {.gen = 1, .obj = 5, .pid = 2}, .fd = 5};
+	rec.open.origin = w->late ? CONN_UNKNOWN : w->upstream ? CONN_CONNECTED : CONN_ACCEPTED;
+	conns__on_record(w->c, &rec);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input in = {data, size};
+	struct world w = {.t_ns = 1};
+	struct wire_limits l;
+	struct record rec = {.kind = REC_CLOSE};
+	uint8_t how = byte(&in);
+
+	w.upstream = how & 1;
+	w.lossy = how & 2;
+	w.late = how & 4;
+	hash_set_seed(1);
+	wire_limits_default(&l);
+	w.c = conns__new(&l, (struct exchange_sink){.done = on_done, .ctx = &w}, (struct conn_ignore_sink){0});
+	must(w.c);
+	buf__init(&w.req.bytes, BYTES_MAX);
+	buf__init(&w.resp.bytes, BYTES_MAX);
+	open_conn(&w);
+	while (in.n && w.calls < CALLS_MAX - 8) {
+		unsigned from = w.calls, n = how & 8 ? 1 + byte(&in) % 4 : 1;
+
+		while (w.calls < from + n)
+			make_call(&w, &in);
+		for (unsigned id = from; id < from + n; id++) {
+			move(&w, &w.req, id, true, &in);
+			move(&w, &w.resp, id, false, &in);
+		}
+	}
+	rec.t_ns = w.t_ns;
+	rec.close = (struct rec_close){.key = {.gen = 1, .obj = 5, .pid = 2}};
+	rec.close.in_pos = w.upstream ? w.resp.pos : w.req.pos;
+	rec.close.out_pos = w.upstream ? w.req.pos : w.resp.pos;
+	conns__on_record(w.c, &rec);
+	must(conns__count(w.c) == 0 && conns__memory(w.c) == 0);
+	must(w.lossy ? w.whole <= w.calls : w.whole == w.calls);
+	conns__free(w.c);
+	buf__free(&w.req.bytes);
+	buf__free(&w.resp.bytes);
+	return 0;
+}

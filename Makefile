@@ -27,7 +27,10 @@ OPT    ?= -O2
 CFLAGS ?= -g
 # snprintf that cuts a name or a reason short is meant to (-Wno-format-truncation).
 # _FORTIFY_SOURCE wants optimisation; the sanitizers bring checks of their own and do not go with it.
-HARDEN := -fstack-protector-strong -fPIE -fcf-protection
+HARDEN := -fstack-protector-strong -fstack-clash-protection -fPIE
+ifeq ($(ARCH),x86)
+HARDEN += -fcf-protection
+endif
 LDHARDEN := -pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack
 ifeq ($(SAN),1)
 OPT    := -O1

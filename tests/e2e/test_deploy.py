@@ -144,6 +144,19 @@ def debian_package(t):
     t.check("deb: dpkg knows nothing of it", sh("dpkg-query", "-W", "kongtap").returncode != 0)
 
 
+def hardened(t):
+    """The usual flags took effect, seen from the program."""
+    headers = sh("readelf", "-Wldn", KONGTAP).stdout
+    symbols = sh("readelf", "-W", "--dyn-syms", KONGTAP).stdout
+    t.check("program: position independent", re.search(r"Elf file type is DYN .*Position-Independent", headers), headers[:200])
+    t.check("program: relocations are read-only", "GNU_RELRO" in headers and re.search(r"BIND_NOW|\bNOW\b", headers))
+    t.check("program: no executable stack", re.search(r"GNU_STACK .* RW ", headers), headers)
+    t.check("program: no segment is both written and executed", not re.search(r"LOAD .* RWE ", headers))
+    t.check("program: stack protector", "__stack_chk_fail" in symbols)
+    t.check("program: fortified calls", len(re.findall(r"__\w+_chk@", symbols)) >= 5, re.findall(r"__\w+_chk@", symbols))
+    t.check("program: no search path of libraries", not re.search(r"RPATH|RUNPATH", headers))
+
+
 # -- what a person meets
 
 def man_page(t):
@@ -321,5 +334,5 @@ def schema(t):
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(unit_verified, unit_in_force, install_and_uninstall, debian_package, man_page, completion,
+    sys.exit(Checks().run(unit_verified, unit_in_force, install_and_uninstall, debian_package, hardened, man_page, completion,
                           example_configuration, manifests, schema))

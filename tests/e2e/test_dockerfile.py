@@ -54,9 +54,9 @@ class Builder:
 
     def bare_debian(self, suite):
         """From where this machine's own packages come, with the same access."""
-        sources = "\n".join(path.read_text() for path in [Path("/etc/apt/sources.list"),
-                                                          *Path("/etc/apt/sources.list.d").glob("*")] if path.is_file())
-        mirror = re.search(r"(?:deb(?:\s+\[[^]]*\])?|URIs:)\s+(\S+?)/?(?:\s|$)", sources).group(1)
+        targets = subprocess.run(["apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)"], check=True,
+                                 capture_output=True, text=True).stdout
+        mirror = re.search(rf"^{suite} main (\S+)$", targets, re.M).group(1)
         subprocess.run(["debootstrap", "--variant=minbase", "--no-check-gpg", suite, self.root, mirror], check=True,
                        stdout=subprocess.DEVNULL, timeout=STEP_SECONDS)
         shutil.rmtree(self.root / "etc/apt")
@@ -82,7 +82,7 @@ class Builder:
         elif source == ".":
             # What git knows, as a clean checkout has it, is what .dockerignore leaves.
             files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
-            subprocess.run(["cpio", "-p0dm", "--quiet", target], cwd=ROOT, input=files, check=True)
+            subprocess.run(["cpio", "-p0dmu", "--quiet", target], cwd=ROOT, input=files, check=True)
         else:
             target.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / source, target)

@@ -3,9 +3,11 @@
 import os
 import re
 import signal
+import shutil
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 from lib import KONGTAP, ROOT, Agent, Checks, Collector, Gateway, Workdir, client, read_jsonl, wait_for
@@ -170,6 +172,63 @@ exec setpriv --bounding-set=-all,{keep},+sys_chroot --no-new-privs chroot {root}
             t.check("image: no warning", "warning" not in agent.stderr, agent.stderr[:600])
 
 
+def nothing_refused(t):
+    """A life with everything in it under strace: the filter stands in the way of nothing that the agent does."""
+    if not shutil.which("strace"):
+        print("skip - filter: no strace here", flush=True)
+        return
+    with Workdir() as directory, Collector(directory / "events.jsonl") as collector:
+        gateway = Gateway(directory / "gateway").__enter__()
+        try:
+            trace, config = directory / "trace", directory / "kongtap.yaml"
+            config.write_text("batch_age: 100\n")
+            with Agent("-c", config, "--prefix", gateway.prefix, "--output", "har", "--output-file", directory / "calls.har",
+                       "--api-endpoint", collector.url.replace("127.0.0.1", "localhost"), "--application-id", "kongtap-test",
+                       "--spool-dir", directory / "spool", "--spool-sync", "50", "--retry-max", "300",
+                       "--record", directory / "record", "--metrics-listen", "127.0.0.1:0",
+                       wrapper=["strace", "-f", "-qq", "-o", trace]) as agent:
+                agent.wait_ready(60)
+                child = int(trace.read_text().split(maxsplit=1)[0])
+                port = next(int(line.split()[1].rpartition(":")[2], 16)
+                            for line in Path(f"/proc/{child}/net/tcp").read_text().splitlines()[1:]
+                            if line.split()[3] == "0A" and line.split()[9] in sockets_of(child))
+                for path in ("/metrics", "/", "/healthz", "/readyz", "/status.json"):
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+                        t.equal(f"filter: {path} is answered", answer.status, 200)
+                sent = len(send(gateway, directory, "open_read"))
+                wait_for(lambda: len(collector.events()) >= sent, 60, "delivery")
+                collector.control(mode="status", status=503)
+                sent += len(send(gateway, directory, "open_read"))
+                wait_for(lambda: list((directory / "spool").glob("*")), 30, "a spool")
+                collector.control(mode="ok")
+                os.kill(child, signal.SIGHUP)
+                os.kill(child, signal.SIGUSR1)
+                agent.wait_line("configuration reloaded", 30)
+                wait_for(lambda: len(collector.events()) >= sent, 60, "delivery of what was spooled")
+                gateway.__exit__(None, None, None)
+                gateway = Gateway(directory / "gateway").__enter__()
+                wait_for(lambda: agent.stderr.count("TLS by") >= 4, 60, "the new workers")
+                sent += len(send(gateway, directory, "open_read"))
+                wait_for(lambda: len(collector.events()) >= sent, 60, "delivery for the new gateway")
+                os.kill(child, signal.SIGTERM)
+                t.equal("filter: exit code", agent.wait(60), 0)
+        finally:
+            gateway.__exit__(None, None, None)
+        calls = trace.read_text(errors="replace").partition("SECCOMP_FILTER_FLAG_TSYNC|")[2]
+        refused = set(re.findall(r"^\d+ +(?:<\.\.\. )?(\w+)[ (].* = -1 (?:ENOSYS|EPERM)", calls, re.M))
+        t.check("filter: it was there", len(calls) > 10000, f"{len(calls)} bytes of calls")
+        t.equal("filter: refuses nothing but clone3", refused - {"clone3"}, set())
+
+
+def sockets_of(pid):
+    """Inodes of its sockets."""
+    found = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        match = re.match(r"socket:\[(\d+)\]", os.readlink(link))
+        found |= {match.group(1)} if match else set()
+    return found
+
+
 class Manager:
     """The service manager's end of NOTIFY_SOCKET, an abstract one."""
 
@@ -230,4 +289,4 @@ def service_notification(t):
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(capability_set, one_missing, given_up, found_later, read_only_image, service_notification))
+    sys.exit(Checks().run(capability_set, one_missing, given_up, found_later, read_only_image, nothing_refused, service_notification))

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "moesif/remote.h"
+#include "moesif/rules.h"
 
 static unsigned lines;
 static char last[512];
@@ -84,23 +85,24 @@ static void test_null_fields(void **state)
 
 static void test_rules_are_reported_once(void **state)
 {
-	const char *rules = "[{\"_id\":\"1\",\"block\":true,\"name\":\"x\"},{\"_id\":\"2\",\"block\":false},\"odd\"]";
+	const char *some = "[{\"_id\":\"1\",\"block\":true,\"name\":\"x\"},{\"_id\":\"2\",\"block\":false},\"odd\"]";
+	struct rules_watch rules = {0};
 
 	(void)state;
 	log_set_sink(on_log, NULL);
 	lines = 0;
-	assert_int_equal(moesif__set_rules(m, SPAN_LIT("[]")), 0);
+	assert_int_equal(rules_watch__report(&rules, SPAN_LIT("[]")), 0);
 	assert_int_equal(lines, 0);
-	assert_int_equal(moesif__set_rules(m, span_str(rules)), 0);
-	assert_int_equal(moesif__set_rules(m, span_str(rules)), 0);
+	assert_int_equal(rules_watch__report(&rules, span_str(some)), 0);
+	assert_int_equal(rules_watch__report(&rules, span_str(some)), 0);
 	assert_int_equal(lines, 1);
 	assert_non_null(strstr(last, "3 governance rules (1 of them blocking)"));
-	assert_int_equal(moesif__set_rules(m, SPAN_LIT("[{\"block\":true}]")), 0);
+	assert_int_equal(rules_watch__report(&rules, SPAN_LIT("[{\"block\":true}]")), 0);
 	assert_int_equal(lines, 2);
-	assert_int_equal(moesif__set_rules(m, SPAN_LIT("{}")), -EINVAL);
-	assert_int_equal(moesif__set_rules(m, SPAN_LIT("[{]")), -EINVAL);
-	assert_int_equal(moesif__set_rules(m, SPAN_LIT("[] x")), -EINVAL);
-	assert_int_equal(moesif__set_rules(m, SPAN_LIT("")), -EINVAL);
+	assert_int_equal(rules_watch__report(&rules, SPAN_LIT("{}")), -EINVAL);
+	assert_int_equal(rules_watch__report(&rules, SPAN_LIT("[{]")), -EINVAL);
+	assert_int_equal(rules_watch__report(&rules, SPAN_LIT("[] x")), -EINVAL);
+	assert_int_equal(rules_watch__report(&rules, SPAN_LIT("")), -EINVAL);
 	log_set_sink(NULL, NULL);
 }
 

@@ -12,7 +12,6 @@
 #include "moesif/plugin_watch.h"
 #include "moesif/remote.h"
 #include "moesif/render.h"
-#include "moesif/rules.h"
 #include "moesif/sample.h"
 #include "moesif/uri.h"
 
@@ -29,7 +28,6 @@ struct moesif {
 	struct buf uri, json;
 	uint64_t seed;
 	struct plugin_watch plugin;
-	struct rules_watch rules;
 };
 
 /* What is worked out for one transaction, step by step. */
@@ -116,11 +114,6 @@ int moesif__set_remote(struct moesif *m, struct span json)
 	remote__free(m->remote);
 	m->remote = r;
 	return 0;
-}
-
-int moesif__set_rules(struct moesif *m, struct span json)
-{
-	return rules_watch__report(&m->rules, json);
 }
 
 void moesif__on_begun(struct moesif *m, const struct exchange *x)

@@ -61,8 +61,6 @@ void moesif__on_transaction(struct moesif *m, struct transaction *t);
 int moesif__set_remote(struct moesif *m, struct span json);
 /* New options (SIGHUP): borrowed from now on; learnt consumers are kept. Errors as moesif__new, old ones stay then. */
 int moesif__set_options(struct moesif *m, const struct moesif_options *o);
-/* Body of GET /v1/rules: a passive agent enforces none, so they are reported, once per set. 0; -EINVAL: not usable. */
-int moesif__set_rules(struct moesif *m, struct span json);
 /* Every exchange that begins: tells a Moesif plugin still at work in Kong by its own calls. Borrowed. */
 void moesif__on_begun(struct moesif *m, const struct exchange *x);
 void moesif__free(struct moesif *m);

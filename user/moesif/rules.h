@@ -6,7 +6,7 @@
 
 #include "base/span.h"
 
-/* Zeroed: nothing was reported. */
+/* Zeroed: nothing was reported. Used by one thread, whichever that is. */
 struct rules_watch {
 	uint64_t reported; /* hash of the last set; 0: none */
 };

@@ -250,6 +250,20 @@ static void a_split_batch_is_done_with_its_last_part(void **state)
 	spool__close(s);
 }
 
+static void copies_of_what_was_delivered_leave_nothing_behind(void **state)
+{
+	struct spool *s = open_spool(MIB, 0);
+	struct batch *b = batch_of(5, 2);
+
+	(void)state;
+	assert_int_equal(spool__put(s, b, true), 0);
+	spool__done(s, b->ref, b->count);
+	batch__free(b);
+	assert_false(spool__pending(s));
+	spool__close(s);
+	assert_int_equal(files(), 0);
+}
+
 static void the_bound_drops_the_oldest_and_counts(void **state)
 {
 	struct spool *s = open_spool(MIB, 0);
@@ -571,6 +585,7 @@ int main(void)
 		T(a_later_life_finds_what_was_not_delivered),
 		T(a_held_batch_is_not_read_again),
 		T(a_split_batch_is_done_with_its_last_part),
+		T(copies_of_what_was_delivered_leave_nothing_behind),
 		T(the_bound_drops_the_oldest_and_counts),
 		T(the_bound_spares_what_is_held),
 		T(more_than_the_bound_is_refused),

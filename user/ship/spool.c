@@ -30,6 +30,7 @@ struct segment {
 	uint64_t held;	 /* events in memory, too */
 	unsigned refs;
 	bool gone; /* unlinked; stays until its refs are let go */
+	bool own;  /* written in this life: it holds nothing that is not counted */
 };
 
 struct spool_ref {
@@ -344,7 +345,7 @@ void spool__close(struct spool *s)
 		struct segment *seg = list_entry(it, struct segment, node);
 
 		/* A file in which everything is done need not stay; what a holder left behind must. */
-		if (seg->unread == 0 && seg->held == 0 && seg->refs == 0 && seg->next >= seg->size)
+		if (seg->unread == 0 && seg->held == 0 && seg->refs == 0 && (seg->own || seg->next >= seg->size))
 			remove_file(s, seg);
 		free_segment(s, seg);
 	}
@@ -369,6 +370,7 @@ static int start_file(struct spool *s)
 		close(fd);
 		return -ENOMEM;
 	}
+	seg->own = true;
 	s->next_number++;
 	list_push_back(&s->segments, &seg->node);
 	s->bytes += seg->size;

@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""Delivery when the collector is not what it should be: real calls go on while it is down, slow, resetting, silent, wrong
+or refuses; the agent is stopped and killed in between. Every call arrives, and the application id is seen nowhere.
+
+KONGTAP_TEST_SHIP_CALLS sets the number of calls of each run (600)."""
+import os
+import re
+import signal
+import sys
+import time
+
+from lib import Agent, Checks, Collector, Gateway, GatewayError, Workdir, client, read_jsonl, wait_for
+
+CALLS = int(os.environ.get("KONGTAP_TEST_SHIP_CALLS", "600"))
+APPLICATION_ID = "kongtap-canary-id-5f1d"
+SYNC_MS = 300
+QUICK = ("--retry-base", "50", "--retry-max", "200", "--refused-probe", "300", "--send-timeout", "500",
+         "--spool-sync", str(SYNC_MS), "--metrics-listen", "none")
+# An answer that comes too late makes a duplicate: where none is expected, the machine's pace must not matter.
+PATIENT = ("--send-timeout", "10000")
+
+
+def agent_for(gateway, collector, directory, *args):
+    return Agent("--prefix", gateway.prefix, "--spool-dir", directory / "spool", *QUICK, *args,
+                 env={"KONGTAP_APPLICATION_ID": APPLICATION_ID, "KONGTAP_API_ENDPOINT": collector.url})
+
+
+def send(gateway, directory, name, calls=CALLS, rate=None):
+    record = directory / f"{name}.jsonl"
+    paced = ("--rate", rate) if rate else ()
+    return record, client(gateway, record, "--calls", calls, "--seed", name, "--connections", "8", *paced)
+
+
+def ids_of_calls(*records):
+    return {entry["id"] for record in records for entry in read_jsonl(record) if entry.get("id")}
+
+
+def ids_delivered(collector):
+    return [(event.get("response") or {}).get("headers", {}).get("x-kong-request-id") for event in collector.events()]
+
+
+def wait_until_delivered(collector, wanted, seconds=30):
+    try:
+        wait_for(lambda: wanted <= set(ids_delivered(collector)), seconds, "the events")
+    except GatewayError:
+        pass
+    return wanted - set(ids_delivered(collector))
+
+
+def counters(agent):
+    """What the agent has counted by now, by SIGUSR1."""
+    before = len(agent.lines["stderr"])
+    agent.process.send_signal(signal.SIGUSR1)
+    wait_for(lambda: any("ship_sent_events" in line for line in agent.lines["stderr"][before:]), 10, "the counters")
+    time.sleep(0.3)
+    text = "\n".join(agent.lines["stderr"][before:])
+    return {name: int(value) for name, value in re.findall(r"\b([a-z]+_[a-z_]+) (\d+)$", text, re.M)}
+
+
+def no_canary(t, what, agent, directory):
+    t.check(f"{what}: the application id is in no log", APPLICATION_ID not in agent.stderr + agent.stdout)
+    spooled = b"".join(path.read_bytes() for path in (directory / "spool").glob("*") if path.is_file())
+    t.check(f"{what}: nor on disk", APPLICATION_ID.encode() not in spooled)
+
+
+def every_fault_in_turn(t):
+    what = "faults"
+    faults = [{"mode": "status", "status": 500}, {"mode": "reset"}, {"mode": "never"}, {"mode": "garbage"},
+              {"mode": "status", "status": 429, "retry_after": 1}, {"mode": "status", "status": 401},
+              {"mode": "limit", "bytes": 20000}, {"mode": "slow", "ms": 400}]
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway, \
+            Collector(directory / "taken.jsonl", "--app-id", APPLICATION_ID) as collector, \
+            agent_for(gateway, collector, directory) as agent:
+        agent.wait_ready()
+        record, traffic = send(gateway, directory, "faults", rate=CALLS / (len(faults) * 1.0))
+        with traffic:
+            for fault in faults:
+                collector.control(**fault)
+                time.sleep(1)
+            collector.control(mode="ok")
+            t.equal(f"{what}: client", traffic.wait(120), 0)
+        calls = ids_of_calls(record)
+        t.equal(f"{what}: calls that did not arrive", len(wait_until_delivered(collector, calls)), 0)
+        said = counters(agent)
+        t.check(f"{what}: the disk was used", said.get("ship_spooled_events", 0) > 0, str(said))
+        t.check(f"{what}: the refusal was loud", "REFUSES" in agent.stderr)
+        dropped = {name: n for name, n in said.items() if "_dropped_" in name and name.startswith(("ship", "queue"))}
+        t.equal(f"{what}: dropped", dropped, {})
+        t.equal(f"{what}: exit code", agent.stop(), 0)
+        t.equal(f"{what}: what the collector has against the events", collector.stats()["errors"], [])
+        left = list((directory / "spool").glob("*.spool"))
+        t.equal(f"{what}: files left in the spool", left, [])
+        no_canary(t, what, agent, directory)
+
+
+def stopped_in_an_outage(t):
+    what = "stopped"
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway, \
+            Collector(directory / "taken.jsonl", "--app-id", APPLICATION_ID) as collector:
+        collector.control(mode="reset")
+        with agent_for(gateway, collector, directory) as agent:
+            agent.wait_ready()
+            record, traffic = send(gateway, directory, "stopped")
+            with traffic:
+                t.equal(f"{what}: client", traffic.wait(120), 0)
+            wait_for(lambda: "does not take events" in agent.stderr, 10, "the outage to be noticed")
+            t.equal(f"{what}: exit code", agent.stop(), 0)
+            no_canary(t, what, agent, directory)
+        t.equal(f"{what}: arrived before", len(collector.events()), 0)
+        collector.control(mode="ok")
+        with agent_for(gateway, collector, directory, *PATIENT) as agent:
+            agent.wait_ready()
+            t.equal(f"{what}: calls that did not arrive after the restart",
+                    len(wait_until_delivered(collector, ids_of_calls(record))), 0)
+            agent.stop()
+        t.equal(f"{what}: delivered twice", collector.stats()["duplicates"], 0)
+
+
+def killed_again_and_again(t):
+    what = "killed"
+    kills = 4
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway, \
+            Collector(directory / "taken.jsonl", "--app-id", APPLICATION_ID) as collector:
+        records = []
+        for turn in range(kills):
+            collector.control(mode=["reset", "ok", "never", "ok"][turn % 4])
+            with agent_for(gateway, collector, directory) as agent:
+                agent.wait_ready()
+                record, traffic = send(gateway, directory, f"killed-{turn}", CALLS // kills)
+                with traffic:
+                    t.equal(f"{what}: client {turn}", traffic.wait(120), 0)
+                records.append(record)
+                # What is older than the sync interval must survive; the join may hold a call for half a second.
+                time.sleep(1 + SYNC_MS / 1000)
+                agent.process.send_signal(signal.SIGKILL)
+                agent.wait()
+        collector.control(mode="ok")
+        with agent_for(gateway, collector, directory) as agent:
+            agent.wait_ready()
+            t.equal(f"{what}: calls that did not arrive",
+                    len(wait_until_delivered(collector, ids_of_calls(*records))), 0)
+            agent.stop()
+        print(f"# {collector.stats()['duplicates']} events came twice, as they may after a kill")
+
+
+if __name__ == "__main__":
+    sys.exit(Checks().run(every_fault_in_turn, stopped_in_an_outage, killed_again_and_again))

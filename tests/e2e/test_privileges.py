@@ -67,6 +67,8 @@ def capability_set(t):
             now = status(agent.pid)
             t.equal("capability set: not root", now["Uid"].split()[0], "65534")
             t.equal("capability set: just these are held", int(now["CapPrm"], 16), mask(*NEEDED))
+            t.equal("capability set: its own user cannot read its memory or environment",
+                    Path(f"/proc/{agent.pid}/environ").stat().st_uid, 0)
             t.equal("capability set: exit code", agent.stop(), 0)
             t.equal("capability set: an event for every call", len(captured(agent)), len(sent))
 
@@ -140,6 +142,32 @@ def found_later(t):
                 sent = send(gateway, directory)
                 wait_for(lambda: len(captured(agent)) >= len(sent), 15, "events")
                 t.equal("found later: an event for every call", len(captured(agent)), len(sent))
+
+
+def without_multi_uprobe(t):
+    """A kernel that has only the older way to place uprobes: CAP_SYS_ADMIN stays where that wants it, and only there."""
+    with Workdir() as directory:
+        gateway = Gateway(directory / "gateway")
+        options = ("--prefix", directory / "gateway" / "kong", "--output", "jsonl", "--metrics-listen", "none",
+                   "--force-missing", "multi_uprobe")
+        with Agent(*options) as agent:
+            agent.wait_ready()
+            keeps = bool(int(status(agent.pid)["CapPrm"], 16) & (1 << SYS_ADMIN))
+            check = subprocess.run([KONGTAP, "check"], capture_output=True, text=True, timeout=30)
+            t.equal("no multi_uprobe: keeps CAP_SYS_ADMIN where check says so", keeps, "CAP_SYS_ADMIN" in check.stdout)
+            with gateway:
+                wait_for(lambda: agent.stderr.count("TLS by") >= 2, 10, "both workers")
+                sent = send(gateway, directory)
+                wait_for(lambda: len(captured(agent)) >= len(sent), 15, "events")
+                t.equal("no multi_uprobe: an event for every call", len(captured(agent)), len(sent))
+                if not keeps:
+                    return
+                binary = readable_copy(directory)
+                with Agent(*options, wrapper=[*exactly(*NEEDED), "sh", "-c", 'shift; exec "$0" "$@"', binary]) as poor:
+                    poor.wait_ready()
+                    t.check("no multi_uprobe, no CAP_SYS_ADMIN: says which worker's TLS is not seen, and why",
+                            re.search(r"worker \d+ .*clear traffic only: \S+/libssl\S*: cannot be probed: Permission", poor.stderr),
+                            poor.stderr[:500])
 
 
 def read_only_image(t):
@@ -289,4 +317,4 @@ def service_notification(t):
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(capability_set, one_missing, given_up, found_later, read_only_image, nothing_refused, service_notification))
+    sys.exit(Checks().run(capability_set, one_missing, given_up, found_later, without_multi_uprobe, read_only_image, nothing_refused, service_notification))

@@ -47,6 +47,8 @@ door 'nghttp2/' 'user/wire/(http2|h2[a-z_]*)\.c'
 door 'curl/' 'user/ship/[a-z0-9_]+\.c'
 door 'yaml\.h' 'user/config[a-z_]*\.c'
 door 'microhttpd' 'user/ops/[a-z0-9_]+\.c'
+door 'cap-ng\.h' 'user/ops/privs\.c'
+door 'seccomp\.h' 'user/ops/seccomp\.c'
 door 'pcre2' 'user/moesif/[a-z0-9_]+\.c'
 door 'brotli/|zstd\.h' 'user/moesif/[a-z0-9_]+\.c'
 

@@ -3,6 +3,7 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/perf_event.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -118,10 +119,12 @@ static int uprobe_event_type(void)
 	char text[16] = "";
 	int fd = open("/sys/bus/event_source/devices/uprobe/type", O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	long type;
 
 	if (fd >= 0)
 		close(fd);
-	return n > 0 ? atoi(text) : -1;
+	type = n > 0 ? strtol(text, NULL, 10) : 0;
+	return type > 0 && type < INT_MAX ? (int)type : -1;
 }
 
 /* An event on the first bytes of this program, which are no code that is ever run, so that nothing is patched. */

@@ -157,7 +157,7 @@ def own_id(call, path, plugin, ours):
 # (field, the plugin, kongtap, why, does this difference count as this row?)
 TABLE = [
     (r"response\.time", "of a websocket: the end of the connection", "the end of the handshake",
-     "The answer is the 101; `metadata.kong.latency.total` tells how long the connection lived.",
+     "The answer is the 101, and the event need not wait for hours.",
      lambda call, path, plugin, ours: call.ours["response"]["status"] == 101 and call.kong["upgraded"]),
     (r"(request|response)\.time", "2026-11-23T00:39:31.6 for .007 s", "2026-11-23T00:39:31.007Z",
      "The plugin does not pad milliseconds and writes no zone; durations come out wrong by up to 0.9 s.",

@@ -141,6 +141,85 @@ static void test_linear(void **state)
 	names__free(&set);
 }
 
+static uint64_t dice_state = 1;
+
+static unsigned roll(unsigned n)
+{
+	dice_state = dice_state * 6364136223846793005ULL + 1442695040888963407ULL;
+	return (unsigned)(dice_state >> 33) % n;
+}
+
+static void random_space(struct buf *b)
+{
+	if (!roll(4))
+		buf__append(b, &" \n\t "[roll(4)], 1);
+}
+
+static void random_value(struct buf *b, int depth)
+{
+	static const char *const keys[] = {"a", "b", "password", "pass\\u0077ord", "secret", "Secret", "\xc3\xa9", ""};
+	static const char *const plain[] = {"1", "-2.50e+3", "true", "null", "\"x\\\"y\"", "\"password\"", "[]", "{}"};
+	unsigned kind = depth ? roll(3) : 0, n = roll(5);
+
+	random_space(b);
+	if (kind == 0)
+		buf__append_str(b, plain[roll(8)]);
+	else
+		buf__append_char(b, kind == 1 ? '{' : '[');
+	for (unsigned i = 0; kind && i < n; i++) {
+		random_space(b);
+		if (kind == 1)
+			buf__printf(b, "\"%s\"%s:", keys[roll(8)], roll(3) ? "" : " ");
+		random_value(b, depth - 1);
+		if (i + 1 < n)
+			buf__append_char(b, ',');
+	}
+	random_space(b);
+	if (kind)
+		buf__append_char(b, kind == 1 ? '}' : ']');
+	random_space(b);
+}
+
+static void strip(json_t *v)
+{
+	json_t *child;
+	const char *key;
+	size_t i;
+
+	json_object_del(v, "password");
+	json_object_del(v, "secret");
+	json_object_foreach(v, key, child) strip(child);
+	json_array_foreach(v, i, child) strip(child);
+}
+
+/* What remains is what a parser would leave that takes the same names out. */
+static void test_against_a_parser(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	buf__init(&b, 1 << 20);
+	for (int i = 0; i < 20000; i++) {
+		json_t *want, *got;
+		char *r;
+
+		buf__clear(&b);
+		random_value(&b, 6);
+		buf__append_char(&b, 0);
+		r = masked(b.p, "password", "secret");
+		assert_non_null(r);
+		want = json_loads(b.p, JSON_DECODE_ANY, NULL);
+		got = json_loads(r, JSON_DECODE_ANY, NULL);
+		assert_non_null(want);
+		strip(want);
+		assert_true(json_equal(want, got));
+		json_decref(want);
+		json_decref(got);
+		free(r);
+	}
+	buf__free(&b);
+}
+
 static void test_header_masks(void **state)
 {
 	(void)state;
@@ -213,6 +292,7 @@ int main(void)
 		cmocka_unit_test(test_every_prefix),
 		cmocka_unit_test(test_depth),
 		cmocka_unit_test(test_linear),
+		cmocka_unit_test(test_against_a_parser),
 		kit_test(test_header_masks),
 		kit_test(test_redact_credentials),
 		kit_test(test_wrong_names_refused),

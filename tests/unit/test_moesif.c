@@ -249,6 +249,34 @@ static void test_plugin_by_its_calls(void **state)
 	log_set_sink(NULL, NULL);
 }
 
+static void test_times(void **state)
+{
+	static const struct {
+		int64_t ms;
+		const char *text;
+	} t[] = {{7, ".007Z"}, {50, ".050Z"}, {123, ".123Z"}, {999, ".999Z"}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		run((struct txn_spec){.creq = "GET / HTTP/1.1\nHost: a\n\n",
+			.cresp = "HTTP/1.1 200 OK\n\n",
+			.wall_ns = TXN_WALL_NS + (t[i].ms - 7) * 1000000});
+		assert_string_equal(strchr(txn_str(&out, "request.time"), '.'), t[i].text);
+	}
+}
+
+/* nginx refuses such a request, and no plugin sees it: the wire does. */
+static void test_refused_by_nginx(void **state)
+{
+	(void)state;
+	run((struct txn_spec){.creq = "GET / HTTP/1.1\nHost: a\nAuthorization: Basic dXNlcjpwYXNz\nAuthorization: "
+				      "Basic Ym9iOnBhc3M=\n\n",
+		.cresp = "HTTP/1.1 400 Bad Request\n\n"});
+	assert_string_equal(txn_str(&out, "response.status"), "400");
+	assert_int_equal(json_array_size(txn_at(out.root, "request.headers.authorization")), 2);
+	accounted(1);
+}
+
 static void test_too_large(void **state)
 {
 	char *big = malloc(4000), *creq = NULL;
@@ -285,6 +313,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ids, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_plugin_beside, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_plugin_by_its_calls, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_times, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_refused_by_nginx, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_large, setup, teardown),
 	};
 

@@ -224,17 +224,6 @@ static void write_service(struct json_out *o, const struct call *c)
 	}
 }
 
-static void write_upgrade(struct json_out *o, const struct exchange *x)
-{
-	if (!x->upgraded)
-		return;
-	json_put_lit(o, ",\"upgraded\":{\"bytes_in\":");
-	json_put_u64(o, x->upgraded_in);
-	json_put_lit(o, ",\"bytes_out\":");
-	json_put_u64(o, x->upgraded_out);
-	json_put_lit(o, "}");
-}
-
 static struct span grpc_status(const struct call *c)
 {
 	const struct headers *trailers = &c->resp->trailers;
@@ -269,7 +258,8 @@ static void write_metadata(struct json_out *o, const struct event_parts *p)
 	write_text(o, SPAN_LIT("request_id"), txn_kong_request_id(c));
 	write_service(o, c);
 	write_latency(o, p);
-	write_upgrade(o, c->t->client);
+	if (c->t->client->upgraded)
+		json_put_lit(o, ",\"upgraded\":true");
 	write_text(o, SPAN_LIT("grpc_status"), grpc_status(c));
 	write_text(o, SPAN_LIT("user_from"), span_str(id_from_text(p->who->user_from)));
 	write_text(o, SPAN_LIT("company_from"), span_str(id_from_text(p->who->company_from)));

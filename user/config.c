@@ -70,7 +70,8 @@ struct config *config__new(void)
 	c->log_level = LOG_LVL_INFO;
 	c->sandbox = true;
 	c->metrics_listen = strdup("127.0.0.1:9464");
-	if (!c->metrics_listen || !c->ship.api_endpoint || !c->moesif.api_version) {
+	if (!c->metrics_listen || !c->ship.api_endpoint || !c->moesif.api_version ||
+		!c->moesif.authorization_header_name || !c->moesif.authorization_user_id_field) {
 		config__free(c);
 		errno = ENOMEM;
 		return NULL;

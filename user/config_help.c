@@ -242,6 +242,45 @@ static void reference_intro(FILE *out)
 		out);
 }
 
+static void reference_delivery(FILE *out)
+{
+	fputs("\n## What delivery promises\n\n"
+	      "Events are sent oldest first, in batches cut by count, bytes and age, and are kept until the collector "
+	      "has\n"
+	      "answered 2xx for them. What happens to them otherwise:\n\n"
+	      "| answer | what the agent does |\n|---|---|\n"
+	      "| none (network, TLS, time-out), 408, 429, 5xx | the same batch again, after a wait that doubles from "
+	      "0.5 s "
+	      "to 30 s, partly random; not before `Retry-After` |\n"
+	      "| 413 | halves; a single event goes without its bodies, and is dropped if that is still too much |\n"
+	      "| 400, 422 | halves, until the event that is not accepted is found and dropped; after 20 such events in "
+	      "a "
+	      "row the collector is taken to refuse everything |\n"
+	      "| 415 to a compressed request | plain requests from now on |\n"
+	      "| 401, 402, 403, 404, 410, redirects and the rest | nothing is sent for 5 minutes, then one request "
+	      "tries; one "
+	      "loud line in the log |\n\n"
+	      "- Without `spool_dir` events wait in memory: at most `event_queue_size` and `queue_bytes`, then new "
+	      "ones are\n"
+	      "  dropped (`queue_dropped_full`). At the end there are `shutdown_timeout` to deliver the rest\n"
+	      "  (`ship_dropped_shutdown`).\n"
+	      "- With `spool_dir`, whatever is not delivered `spool_sync` after it was made is on disk. A killed agent "
+	      "loses\n"
+	      "  what is younger; a machine that loses power loses at most twice as much. At `spool_bytes` the oldest "
+	      "file\n"
+	      "  goes (`ship_dropped_spool`). After an outage the backlog and new events take turns. When the disk is "
+	      "full\n"
+	      "  or cannot be written, events stay in memory and the agent goes on.\n"
+	      "- An event can arrive twice: when an answer got lost, and when the agent was killed between an answer "
+	      "and its\n"
+	      "  mark on disk. The collector drops the second one by its `transaction_id`.\n"
+	      "- Events older than 30 days, which the collector rejects, are dropped (`ship_dropped_expired`).\n"
+	      "- Spool files hold events as they are sent, after masking, mode 0600; never the application id. The "
+	      "directory\n"
+	      "  belongs to one agent at a time; files in it that are not the spool's are left alone.\n",
+		out);
+}
+
 void config_reference(FILE *out)
 {
 	struct config *defaults = config__new();
@@ -258,6 +297,7 @@ void config_reference(FILE *out)
 			if (strcmp(option_table[i].group, option_table[g].group) == 0 && shown(&option_table[i]))
 				reference_row(defaults, &option_table[i], out);
 	}
+	reference_delivery(out);
 	config__free(defaults);
 }
 

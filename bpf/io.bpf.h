@@ -97,7 +97,8 @@ static __noinline int on_sendfile(__s32 fd, __u64 n)
 	return 0;
 }
 
-#define ARG(regs, i) ((__u64)PT_REGS_PARM##i##_CORE_SYSCALL(regs))
+/* `typed`: regs is a pointer that the verifier knows, so a plain load will do. */
+#define ARG(i) (typed ? (__u64)PT_REGS_PARM##i##_SYSCALL(regs) : (__u64)PT_REGS_PARM##i##_CORE_SYSCALL(regs))
 
 /* recvfrom and recvmsg may look without taking, or take without giving. */
 static __always_inline bool flags_take(struct kt_io *io, __u64 flags)
@@ -122,27 +123,27 @@ static __always_inline void segments_of_msg(struct kt_io *io)
 }
 
 /* A call that moves bytes through memory. Main thread only: `io` is its own. */
-static __always_inline int on_transfer(struct kt_watch *w, __u32 call, struct pt_regs *regs, __u64 n)
+static __always_inline int on_transfer(struct kt_watch *w, __u32 call, struct pt_regs *regs, const bool typed, __u64 n)
 {
 	struct kt_io *io = &w->io;
 	__u64 flags = 0;
 
-	io->fd = ARG(regs, 1);
-	io->at = ARG(regs, 2);
+	io->fd = ARG(1);
+	io->at = ARG(2);
 	io->n = n;
 	io->dir = call >= CALL_WRITE ? KT_OUT : KT_IN;
 	io->shape = KT_BUFFER;
 	switch (call) {
 	case CALL_RECVFROM:
-		flags = ARG(regs, 4);
+		flags = ARG(4);
 		break;
 	case CALL_READV:
 	case CALL_WRITEV:
 		io->shape = KT_SEGMENTS;
-		io->segments = ARG(regs, 3);
+		io->segments = ARG(3);
 		break;
 	case CALL_RECVMSG:
-		flags = ARG(regs, 3);
+		flags = ARG(3);
 		segments_of_msg(io);
 		break;
 	case CALL_SENDMSG:
@@ -155,7 +156,7 @@ static __always_inline int on_transfer(struct kt_watch *w, __u32 call, struct pt
 }
 
 /* One system call, at its exit. `regs` still holds its arguments. */
-static __always_inline int on_syscall(struct kt_watch *w, __u32 call, struct pt_regs *regs, long ret)
+static __always_inline int on_syscall(struct kt_watch *w, __u32 call, struct pt_regs *regs, const bool typed, long ret)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	__u32 pid = id >> 32;
@@ -164,13 +165,13 @@ static __always_inline int on_syscall(struct kt_watch *w, __u32 call, struct pt_
 	case CALL_ACCEPT:
 		return ret >= 0 ? conn_begins(pid, ret, KT_ACCEPTED) : 0;
 	case CALL_CONNECT:
-		return ret == 0 || ret == -EINPROGRESS ? conn_begins(pid, ARG(regs, 1), KT_CONNECTED) : 0;
+		return ret == 0 || ret == -EINPROGRESS ? conn_begins(pid, ARG(1), KT_CONNECTED) : 0;
 	case CALL_CLOSE:
-		return conn_ends(pid, (__u32)ARG(regs, 1), 0);
+		return conn_ends(pid, (__u32)ARG(1), 0);
 	case CALL_SENDFILE:
-		return ret > 0 ? on_sendfile(ARG(regs, 1), ret) : 0;
+		return ret > 0 ? on_sendfile(ARG(1), ret) : 0;
 	default:
-		return ret > 0 && pid == (__u32)id ? on_transfer(w, call, regs, ret) : 0;
+		return ret > 0 && pid == (__u32)id ? on_transfer(w, call, regs, typed, ret) : 0;
 	}
 }
 

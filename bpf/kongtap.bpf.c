@@ -17,7 +17,7 @@ char LICENSE[] SEC("license") = "GPL";
                                                                                                                        \
 		if (!w)                                                                                                \
 			return 0;                                                                                      \
-		on_syscall(w, call, (void *)bpf_task_pt_regs(bpf_get_current_task_btf()), ctx->ret);                   \
+		on_syscall(w, call, (void *)bpf_task_pt_regs(bpf_get_current_task_btf()), true, ctx->ret);             \
 		return 0;                                                                                              \
 	}
 
@@ -112,7 +112,7 @@ SEC("?raw_tp/sys_exit") int sys_any(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	call = call_of(regs);
 	if (call != CALL_NONE)
-		on_syscall(w, call, regs, ctx->args[1]);
+		on_syscall(w, call, regs, false, ctx->args[1]);
 	return 0;
 }
 

@@ -17,15 +17,34 @@
 #define IPPROTO_TCP 6
 #define IPPROTO_MPTCP 262
 
+/* The descriptor table of the current task. Where the kernel hands out typed pointers (5.11) they are followed by plain
+ * loads, else by a helper call for each step. */
+static __always_inline struct file **fd_table(__u32 *ret_max)
+{
+	struct fdtable *fdt;
+
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
+		struct task_struct *task = bpf_get_current_task_btf();
+		struct files_struct *files = task->files;
+
+		if (!files)
+			return 0;
+		fdt = files->fdt;
+		*ret_max = fdt->max_fds;
+		return fdt->fd;
+	}
+	fdt = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), files, fdt);
+	*ret_max = BPF_CORE_READ(fdt, max_fds);
+	return BPF_CORE_READ(fdt, fd);
+}
+
 /* struct file under fd, 0 when there is none. A number, not a pointer: it is compared and read through, never used. */
 static __always_inline __u64 file_at(__s32 fd)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
-	struct file **table = BPF_CORE_READ(fdt, fd);
-	struct file *file = 0;
+	__u32 max = 0;
+	struct file **table = fd_table(&max), *file = 0;
 
-	if ((__u32)fd >= BPF_CORE_READ(fdt, max_fds))
+	if ((__u32)fd >= max)
 		return 0;
 	bpf_probe_read_kernel(&file, sizeof(file), &table[fd]);
 	return (__u64)file;

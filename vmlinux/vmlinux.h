@@ -40,8 +40,8 @@ enum { BPF_ANY = 0, BPF_NOEXIST = 1, BPF_EXIST = 2 };
 enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
 enum { BPF_RB_AVAIL_DATA = 0 };
 
-/* Only asked whether the running kernel has the value; the number is libbpf's business. */
-enum bpf_func_id { BPF_FUNC_loop = 181 };
+/* Only asked whether the running kernel has the values; the numbers are libbpf's business. */
+enum bpf_func_id { BPF_FUNC_get_current_task_btf = 158, BPF_FUNC_loop = 181 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 

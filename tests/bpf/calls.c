@@ -20,7 +20,7 @@
 #include "base/log.h"
 #include "judge.h"
 
-#define PEERS_MAX 64
+#define PEERS_MAX 4096
 #define CALL_BYTES (256u << 10)
 
 /* What passes between the actor and us. */

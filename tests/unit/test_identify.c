@@ -299,12 +299,14 @@ static void test_anonymous(void **state)
 
 static void test_refused_names_nobody(void **state)
 {
+	static const int statuses[] = {400, 401, 403, 404, 407};
+
 	(void)state;
 	/* Kong refused the credential: its claims are worth nothing. The service behind may judge as it likes. */
-	call_with("Authorization: Basic dXNlcjpwYXNz\n", NULL, 401);
-	assert_string_equal(user(), NONE);
-	call_with("Authorization: Basic dXNlcjpwYXNz\n", NULL, 403);
-	assert_string_equal(user(), NONE);
+	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
+		call_with("Authorization: Basic dXNlcjpwYXNz\n", NULL, statuses[i]);
+		assert_string_equal(user(), NONE);
+	}
 	call_with("Authorization: Basic dXNlcjpwYXNz\n", NULL, 429);
 	assert_string_equal(user(), "user");
 	call_with("Authorization: Basic dXNlcjpwYXNz\n", "Authorization: Basic dXNlcjpwYXNz\n", 401);

@@ -153,10 +153,16 @@ static int by_headers(struct run *r)
 	return err;
 }
 
-/* Kong answered by itself that the credential is no good, so nobody is who he claims to be. */
+/* Kong answered by itself before anybody had looked at the credential (400, 404: no route), or that it is no good: what
+ * it claims is worth nothing. */
 static bool refused(const struct call *c)
 {
-	return c->own_answer && (c->status == 401 || c->status == 403 || c->status == 407);
+	static const int statuses[] = {400, 401, 403, 404, 407};
+
+	for (size_t i = 0; c->own_answer && i < sizeof(statuses) / sizeof(statuses[0]); i++)
+		if (c->status == statuses[i])
+			return true;
+	return false;
 }
 
 /* Kong's word went up on a leg that was not seen, or cannot be told from the client's own because the client's head has

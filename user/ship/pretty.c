@@ -63,8 +63,10 @@ void pretty_duration(char out[PRETTY_NUMBER_LEN], uint64_t ns)
 		snprintf(out, PRETTY_NUMBER_LEN, "%" PRIu64 ".%" PRIu64 "s", s, ms / 100 % 10);
 	else if (s < 6000)
 		snprintf(out, PRETTY_NUMBER_LEN, "%" PRIu64 "m%02" PRIu64 "s", s / 60, s % 60);
-	else
+	else if (s < 100000 * 3600ull)
 		snprintf(out, PRETTY_NUMBER_LEN, "%" PRIu64 "h", s / 3600);
+	else
+		snprintf(out, PRETTY_NUMBER_LEN, "%" PRIu64 "d", s / 86400 < 99999 ? s / 86400 : 99999);
 }
 
 static const char *status_colour(int status)

@@ -7,13 +7,12 @@
 
 #include "base/clock.h"
 #include "base/stats.h"
-#include "moesif/clientip.h"
 #include "moesif/json_scan.h"
 #include "moesif/plugin_watch.h"
 #include "moesif/remote.h"
 #include "moesif/render.h"
 #include "moesif/sample.h"
-#include "moesif/uri.h"
+#include "moesif/where.h"
 
 #define URI_MAX (1 << 20)
 
@@ -138,77 +137,6 @@ void moesif__free(struct moesif *m)
 	free(m);
 }
 
-/* The client's address: headers first, as the plugin has it; then the peer as Kong tells it upstream (behind a trusted
- * proxy that is not the socket's); then the socket's. */
-static void find_ip(struct work *w)
-{
-	const struct call *c = &w->call;
-
-	w->ip = clientip_from_headers(c->rebuilt ? &c->ureq : &c->creq);
-	if (!w->ip.n)
-		w->ip = clientip_address(known_get(&c->ureq, KNOWN_X_REAL_IP));
-	if (!w->ip.n && (c->t->client->conn.peer.family == ADDR_IP4 || c->t->client->conn.peer.family == ADDR_IP6))
-		w->ip = span_of(w->ip_text, endpoint_addr_text(&c->t->client->conn.peer, w->ip_text));
-}
-
-static uint16_t port_of(const struct call *c)
-{
-	const struct endpoint *e = &c->t->client->conn.local;
-	struct span text = span_trim(known_get(&c->ureq, KNOWN_X_FORWARDED_PORT));
-	uint32_t port = 0;
-
-	if (e->family == ADDR_IP4 || e->family == ADDR_IP6)
-		return e->port;
-	for (size_t i = 0; i < text.n && i < 6; i++) {
-		if (text.p[i] < '0' || text.p[i] > '9')
-			return 0;
-		port = port * 10 + (uint32_t)(text.p[i] - '0');
-	}
-	return port <= UINT16_MAX ? (uint16_t)port : 0;
-}
-
-static struct span host_of(const struct call *c)
-{
-	if (c->rebuilt)
-		return known_get(&c->ureq, KNOWN_X_FORWARDED_HOST);
-	return c->req->authority.n ? buf_span(&c->req->authority) : known_get(&c->creq, KNOWN_HOST);
-}
-
-/* A request that was not seen: the path is in a header of the upstream leg, the query in its target. */
-static int rebuilt_target(const struct call *c, struct buf *out)
-{
-	struct span target = buf_span(&c->req->target), path = uri_path(target);
-	int r = buf__append_span(out, span_trim(known_get(&c->ureq, KNOWN_X_FORWARDED_PATH)));
-
-	return r < 0 ? r : buf__append_span(out, span_skip(target, target.n ? path.n : 0));
-}
-
-static int make_uri(struct work *w)
-{
-	const struct call *c = &w->call;
-	const struct settings *s = &w->m->settings;
-	const struct uri_masks masks = {&s->query, &s->credential_query};
-	struct uri_parts parts = {
-		.scheme = c->t->client->conn.key.tls ? SPAN_LIT("https") : SPAN_LIT("http"),
-		.host = host_of(c),
-		.port = port_of(c),
-		.target = buf_span(&c->req->target),
-	};
-	struct buf target;
-	int r = 0;
-
-	buf__init(&target, URI_MAX);
-	if (c->rebuilt) {
-		r = rebuilt_target(c, &target);
-		parts.target = buf_span(&target);
-	}
-	buf__clear(&w->m->uri);
-	if (r == 0)
-		r = uri_compose(&w->m->uri, &parts, &masks, &w->layout);
-	buf__free(&target);
-	return r;
-}
-
 static void make_req_body(struct work *w)
 {
 	const struct settings *s = &w->m->settings;
@@ -256,15 +184,12 @@ static struct span graphql(struct work *w, struct span name)
 static struct span fact(void *ctx, enum remote_path path)
 {
 	struct work *w = ctx;
-	struct span authority;
 
 	switch (path) {
 	case PATH_VERB:
 		return buf_span(&w->call.req->method);
 	case PATH_ROUTE:
-		if (w->call.rebuilt)
-			return span_trim(known_get(&w->call.ureq, KNOWN_X_FORWARDED_PATH));
-		return uri_path(uri_origin_form(buf_span(&w->call.req->target), &authority));
+		return where_route(&w->call);
 	case PATH_IP:
 		return w->ip;
 	case PATH_STATUS:
@@ -372,7 +297,7 @@ static int make_event(struct work *w)
 		.transaction_id = w->id,
 		.weight = w->weight,
 	};
-	int r = make_uri(w);
+	int r = where_uri(&w->call, &m->settings, &m->uri, &w->layout);
 
 	if (r == 0)
 		r = header_view__request(&m->request_view, &w->call, &m->settings);
@@ -405,7 +330,7 @@ static void handle(struct moesif *m, const struct transaction *t)
 	}
 	r = identifier__run(m->identifier, &w.call, &w.who);
 	if (r == 0) {
-		find_ip(&w);
+		w.ip = where_ip(&w.call, w.ip_text);
 		if (txn_id_make(&w.call, m->settings.o->disable_transaction_id, m->digest, w.id) == TXN_ID_PLUGIN)
 			plugin_watch__on_id(&m->plugin);
 		if (!sampled(&w)) {

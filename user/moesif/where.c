@@ -1,0 +1,82 @@
+#include "moesif/where.h"
+
+#include "moesif/clientip.h"
+
+#define TARGET_MAX (1 << 20)
+
+struct span where_ip(const struct call *c, char store[ENDPOINT_TEXT_LEN])
+{
+	const struct endpoint *peer = &c->t->client->conn.peer;
+	struct span ip = clientip_from_headers(c->rebuilt ? &c->ureq : &c->creq);
+
+	if (!ip.n)
+		ip = clientip_address(known_get(&c->ureq, KNOWN_X_REAL_IP));
+	if (!ip.n && (peer->family == ADDR_IP4 || peer->family == ADDR_IP6))
+		ip = span_of(store, endpoint_addr_text(peer, store));
+	return ip;
+}
+
+static uint16_t port_of(const struct call *c)
+{
+	const struct endpoint *e = &c->t->client->conn.local;
+	struct span text = span_trim(known_get(&c->ureq, KNOWN_X_FORWARDED_PORT));
+	uint32_t port = 0;
+
+	if (e->family == ADDR_IP4 || e->family == ADDR_IP6)
+		return e->port;
+	for (size_t i = 0; i < text.n && i < 6; i++) {
+		if (text.p[i] < '0' || text.p[i] > '9')
+			return 0;
+		port = port * 10 + (uint32_t)(text.p[i] - '0');
+	}
+	return port <= UINT16_MAX ? (uint16_t)port : 0;
+}
+
+static struct span host_of(const struct call *c)
+{
+	if (c->rebuilt)
+		return known_get(&c->ureq, KNOWN_X_FORWARDED_HOST);
+	return c->req->authority.n ? buf_span(&c->req->authority) : known_get(&c->creq, KNOWN_HOST);
+}
+
+/* A request that was not seen: the path is in a header of the upstream leg, the query in its target. */
+static int rebuilt_target(const struct call *c, struct buf *out)
+{
+	struct span target = buf_span(&c->req->target), path = uri_path(target);
+	int r = buf__append_span(out, span_trim(known_get(&c->ureq, KNOWN_X_FORWARDED_PATH)));
+
+	return r < 0 ? r : buf__append_span(out, span_skip(target, target.n ? path.n : 0));
+}
+
+int where_uri(const struct call *c, const struct settings *s, struct buf *out, struct uri_layout *ret)
+{
+	const struct uri_masks masks = {&s->query, &s->credential_query};
+	struct uri_parts parts = {
+		.scheme = c->t->client->conn.key.tls ? SPAN_LIT("https") : SPAN_LIT("http"),
+		.host = host_of(c),
+		.port = port_of(c),
+		.target = buf_span(&c->req->target),
+	};
+	struct buf target;
+	int r = 0;
+
+	buf__init(&target, TARGET_MAX);
+	if (c->rebuilt) {
+		r = rebuilt_target(c, &target);
+		parts.target = buf_span(&target);
+	}
+	buf__clear(out);
+	if (r == 0)
+		r = uri_compose(out, &parts, &masks, ret);
+	buf__free(&target);
+	return r;
+}
+
+struct span where_route(const struct call *c)
+{
+	struct span authority;
+
+	if (c->rebuilt)
+		return span_trim(known_get(&c->ureq, KNOWN_X_FORWARDED_PATH));
+	return uri_path(uri_origin_form(buf_span(&c->req->target), &authority));
+}

@@ -119,6 +119,7 @@ class Connection:
         self.window, self.initial_window = WINDOW, WINDOW
         self.buffer, self.block = b"", None
         self.unsent = []
+        self.last_taken = None  # by GOAWAY: no stream beyond it is served, and none may be opened
         self.tls = isinstance(sock, ssl.SSLSocket)
         if server:
             self.expect_preface = True
@@ -253,8 +254,10 @@ class Connection:
             self.send_frame(PING, ACK, 0, payload)
         elif kind == WINDOW_UPDATE:
             self._window(number, int.from_bytes(payload, "big"))
-        elif kind == GOAWAY and int.from_bytes(payload[4:8], "big"):
-            raise Closed(f"GOAWAY {int.from_bytes(payload[4:8], 'big')}")
+        elif kind == GOAWAY:
+            self.last_taken = int.from_bytes(payload[:4], "big")
+            if int.from_bytes(payload[4:8], "big"):
+                raise Closed(f"GOAWAY {int.from_bytes(payload[4:8], 'big')}")
         elif kind == RST_STREAM:
             stream = self.streams.get(number)
             if stream:

@@ -74,7 +74,12 @@ class Run:
         port = link.socket.getsockname()[1]
         try:
             while True:
-                while more and calls < self.args.keep and len(waiting) < self.args.streams:
+                for number in [n for n in waiting if link.last_taken is not None and n > link.last_taken]:
+                    _, entry = waiting.pop(number)
+                    entry.update(error="not taken: the server goes away", ended=time.time())
+                    self.write(entry)
+                while (more and link.last_taken is None and calls < self.args.keep
+                       and len(waiting) < self.args.streams):
                     serial = self.next_serial()
                     more = serial is not None
                     if more:

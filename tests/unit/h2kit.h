@@ -207,6 +207,8 @@ static inline void kit_done(void *ctx, struct exchange *x)
 			(unsigned long long)x->upgraded_out);
 	if (x->client_gone)
 		buf__append_str(b, " gone");
+	if (x->refused)
+		buf__append_str(b, " refused");
 	buf__append_str(b, "\n");
 	exchange__free(x);
 }

@@ -154,10 +154,11 @@ static void resets_and_goaway(void **state)
 	call(&t, REQ);
 	frame(&t, H2_RST_STREAM, 0, 7, "\0\0\0\10", 4);
 	frame(&t, H2_RST_STREAM, 0, 7, "\0\0\0\10", 4);
+	head(&t, H2_END_STREAM, 11, GET("/too-late"));
 	expect(&t, "1 POST https://a.example:8443/by-client reset 2=12 > 0 reset gone\n"
-		   "3 POST https://a.example:8443/by-server reset > 0 reset\n"
+		   "3 POST https://a.example:8443/by-server reset > 0 reset refused\n"
 		   "5 POST https://a.example:8443/early-answer reset > 413 complete\n"
-		   "9 GET https://a.example:8443/not-taken complete > 0 reset\n"
+		   "9 GET https://a.example:8443/not-taken complete > 0 reset refused\n"
 		   "7 GET https://a.example:8443/half complete > 200 reset content-type=text/plain 2=ha gone\n");
 	talk__free(&t);
 }

@@ -150,13 +150,13 @@ int call__init(struct call *c, const struct transaction *t, bool trust_client)
 	c->client_whole = !c->rebuilt && !req->head_partial && !req->headers.overflow;
 	c->own_answer = t->how == JOIN_NONE;
 	c->status = status_of(t->client);
-	/* Kong took no part in it, and the client makes it again: a call that was none. */
-	if (t->client->refused)
-		return -ENODATA;
 	known_index__build(&c->creq, c->rebuilt ? NULL : &req->headers);
 	known_index__build(&c->cresp, c->resp->head_done ? &c->resp->headers : NULL);
 	known_index__build(&c->ureq, c->up ? &c->up->req.headers : NULL);
 	known_index__build(&c->uresp, c->up && c->up->resp.head_done ? &c->up->resp.headers : NULL);
+	/* Kong took no part in it, and the client makes it again: a call that was none. */
+	if (t->client->refused)
+		return -ENODATA;
 	if (c->rebuilt) {
 		if (!can_rebuild(c))
 			return -ENODATA;

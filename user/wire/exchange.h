@@ -29,6 +29,7 @@ struct exchange {
 	bool upgraded; /* 101, or 2xx to CONNECT: bytes after it are counted, not parsed */
 	uint64_t upgraded_in, upgraded_out;
 	bool client_gone;  /* connection was closed by the peer before the response was complete */
+	bool refused;	   /* HTTP/2: the server says that it did nothing with it (GOAWAY, REFUSED_STREAM) */
 	uint64_t t_end_ns; /* when it was over: last byte or close */
 	size_t mem;	   /* bytes charged to the wire's budget for it */
 };

@@ -32,6 +32,8 @@ enum h2_flag {
 	H2_PRIORITY_FLAG = 0x20,
 };
 
+enum h2_code { H2_REFUSED_STREAM = 7 };
+
 enum h2_setting { H2_SET_HEADER_TABLE_SIZE = 1 };
 
 struct h2frame {

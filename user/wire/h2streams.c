@@ -31,8 +31,8 @@ struct h2streams {
 	struct range unseen[UNSEEN_RANGES];
 	uint32_t nunseen; /* ever added; the newest UNSEEN_RANGES are kept */
 	bool requests_lost;
+	uint32_t last_taken; /* the server takes no stream above it */
 	uint32_t lost_above; /* while requests_lost: any id above it may have been used */
-	size_t mem;	     /* of all open exchanges */
 };
 
 struct h2streams *h2streams__new(const struct proto_env *env, bool from_start)
@@ -44,6 +44,7 @@ struct h2streams *h2streams__new(const struct proto_env *env, bool from_start)
 	s->env = *env;
 	list_init(&s->order);
 	s->requests_lost = !from_start;
+	s->last_taken = UINT32_MAX;
 	if (hmap__init(&s->by_id)) {
 		free(s);
 		return NULL;
@@ -245,6 +246,8 @@ static void new_request(struct h2streams *s, struct h2head *h, const struct h2bl
 	if (!(at->stream & 1) || at->stream <= s->top || maybe_trailers(s, h, at->end_stream))
 		return;
 	raise_top(s, at->stream);
+	if (at->stream > s->last_taken)
+		return;
 	st = open_stream(s, at->stream, at->t_first_ns);
 	if (!st)
 		return;
@@ -454,23 +457,29 @@ static void reset(struct h2streams *s, struct h2_stream *st, bool by_client, uin
 	finish(s, st, t_ns);
 }
 
-void h2streams__reset(struct h2streams *s, bool is_request, uint32_t id, uint64_t t_ns)
+void h2streams__reset(struct h2streams *s, bool is_request, uint32_t id, bool refused, uint64_t t_ns)
 {
 	struct h2_stream *st = find(s, id);
 
-	if (st)
-		reset(s, st, is_request, t_ns);
+	if (!st)
+		return;
+	st->x->refused = refused && !is_request && !st->x->resp.head_done;
+	reset(s, st, is_request, t_ns);
 }
 
 void h2streams__goaway(struct h2streams *s, uint32_t last, uint64_t t_ns)
 {
 	struct list *it, *tmp;
 
+	if (last < s->last_taken)
+		s->last_taken = last;
 	list_for_each_safe (it, tmp, &s->order) {
 		struct h2_stream *st = list_entry(it, struct h2_stream, link);
 
-		if (st->id > last && !st->x->resp.head_done)
-			reset(s, st, false, t_ns);
+		if (st->id <= last || st->x->resp.head_done)
+			continue;
+		st->x->refused = true;
+		reset(s, st, false, t_ns);
 	}
 }
 

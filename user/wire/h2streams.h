@@ -30,8 +30,9 @@ void h2streams__data_gap(struct h2streams *s, bool is_request, uint32_t stream, 
 void h2streams__data_unsure(struct h2streams *s, bool is_request, uint32_t stream);
 void h2streams__data_end(struct h2streams *s, bool is_request, uint32_t stream, bool end_stream, uint64_t t_ns);
 
-void h2streams__reset(struct h2streams *s, bool is_request, uint32_t stream, uint64_t t_ns);
-/* The server takes no stream beyond `last`. */
+/* `refused`: with the code that says that nothing was done. */
+void h2streams__reset(struct h2streams *s, bool is_request, uint32_t stream, bool refused, uint64_t t_ns);
+/* The server did and will do nothing with streams beyond `last`. */
 void h2streams__goaway(struct h2streams *s, uint32_t last, uint64_t t_ns);
 
 /* The connection's first byte turned up after all: no request went by unseen. */

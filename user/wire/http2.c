@@ -376,6 +376,7 @@ static int frame_piece(struct proto *p, struct half *h, struct span piece, uint6
 		if (!err)
 			block_piece(p, h, piece);
 		return err;
+	case H2_RST_STREAM:
 	case H2_SETTINGS:
 	case H2_GOAWAY:
 		control_piece(p, h, piece);
@@ -398,7 +399,8 @@ static int frame_end(struct proto *p, struct half *h, uint64_t t_ns)
 	case H2_CONTINUATION:
 		return (f->flags & H2_END_HEADERS) ? end_block(p, h, t_ns) : 0;
 	case H2_RST_STREAM:
-		h2streams__reset(p->streams, h->is_request, f->stream, t_ns);
+		h2streams__reset(p->streams, h->is_request, f->stream,
+			h->small_n == 4 && h2_u32(h->small) == H2_REFUSED_STREAM, t_ns);
 		return 0;
 	case H2_GOAWAY:
 		if (!h->is_request && h->small_n == SMALL_MAX)

@@ -7,6 +7,8 @@
 #define COLLECTOR_ADVICE                                                                                               \
 	"The collector cannot be reached or is too slow: see its state; set spool_dir, raise spool_bytes."
 
+/* Not here: bytes left out on purpose; what nginx itself refuses as no HTTP; calls whose upstream leg is missing, which
+ * is what a service that cannot be reached looks like. */
 const struct loss loss_table[] = {
 	{STAT_capture_lost_data, "records", RING_ADVICE},
 	{STAT_capture_lost_control, "records", RING_ADVICE},
@@ -19,12 +21,8 @@ const struct loss loss_table[] = {
 	{STAT_wire_conns_over_limit, "connections", "Raise connections or connection_bytes."},
 	{STAT_wire_exchanges_dropped, "exchanges", MEMORY_ADVICE},
 	{STAT_wire_bodies_dropped, "bodies", MEMORY_ADVICE},
-	{STAT_wire_parse_errors, "messages",
-		"Clients send what is no HTTP, or bytes before it were lost: see the causes above."},
 	{STAT_join_ambiguous, "legs",
 		"Without X-Kong-Request-Id two calls can look alike: let Kong send it (headers, headers_upstream)."},
-	{STAT_join_upstream_missing, "legs",
-		"The connection to the service was not captured: see lost records; TLS libraries."},
 	{STAT_txn_dropped_incomplete, "calls", "Their beginning was not seen: normal at start, else see lost records."},
 	{STAT_txn_dropped_memory, "calls", "The machine has no memory left for the agent."},
 	{STAT_txn_dropped_too_large, "calls",

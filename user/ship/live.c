@@ -13,6 +13,7 @@
 #define MORE_ERRORS 5		   /* server errors a second that get a line beyond the sample */
 #define FOOTER_NS (SECOND_NS / 2)
 
+#define SPARE 3
 #define CLEAR_LINE "\r\x1b[K"
 
 void live__init(struct live *l, struct footer_source source, uint64_t now_ns)
@@ -149,6 +150,17 @@ static int put_facts(const struct live *l, struct buf *out)
 	return err || !facts.ships ? err : put_collector(out, &facts.ship);
 }
 
+/* No padding: what comes behind it belongs to the terminal. */
+static int put_cut(struct buf *out, struct span text, unsigned width)
+{
+	size_t mark = out->n;
+	int err = cell_put(out, text, width);
+
+	while (!err && out->n > mark && out->p[out->n - 1] == ' ')
+		out->n--;
+	return err;
+}
+
 int live__footer(struct live *l, struct buf *out, bool colour, unsigned width, uint64_t now_ns)
 {
 	char room[512];
@@ -157,12 +169,13 @@ int live__footer(struct live *l, struct buf *out, bool colour, unsigned width, u
 	int err;
 
 	turn_second(l, now_ns);
-	/* Longer than the room is longer than most screens: what fits is shown. The last column stays free, since some
-	 * terminals go on to the next line when it is written. */
+	/* Longer than the room is longer than most screens: what fits is shown. The last columns stay free: some
+	 * terminals go on to the next line when the very last is written, and a terminal writes ^C behind what it
+	 * shows. */
 	put_facts(l, &text);
 	err = buf__append_str(out, colour ? CLEAR_LINE "\x1b[2m" : CLEAR_LINE);
 	if (!err)
-		err = cell_put(out, buf_span(&text), width > 1 ? width - 1 : 1);
+		err = put_cut(out, buf_span(&text), width > SPARE ? width - SPARE : 1);
 	if (!err)
 		err = buf__append_str(out, colour ? "\x1b[0m" : "");
 	if (err) {

@@ -1,0 +1,291 @@
+#!/usr/bin/env python3
+"""What the agent tells of itself while real calls pass: metrics that add up, health, and a status page that a browser shows
+as it should, without ever getting in the way of capture."""
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+from browser import Browser, find_chromium
+from lib import Agent, Checks, Collector, Gateway, Workdir, client, read_jsonl, wait_for
+from gateway import PORTS
+
+APPLICATION_ID = "kongtap-test-application-id"
+CALLS = int(os.environ.get("KONGTAP_TEST_OPS_CALLS", "1500"))
+SHOTS = os.environ.get("KONGTAP_TEST_SCREENSHOTS")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def fetch(port, path, accept=None, seconds=10):
+    """Status, headers, text."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Accept": accept} if accept else {})
+    try:
+        with urllib.request.urlopen(request, timeout=seconds) as answer:
+            return answer.status, answer.headers, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read().decode()
+
+
+def samples(text):
+    """Series to value."""
+    found = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            name, value = line.rsplit(" ", 1)
+            if name in found:
+                raise RuntimeError(f"series {name} comes twice")
+            found[name] = float(value)
+    return found
+
+
+def total(values, family, **labels):
+    wanted = [f'{key}="{value}"' for key, value in labels.items()]
+    return sum(value for name, value in values.items()
+               if re.split("[{ ]", name)[0] == family and all(label in name for label in wanted))
+
+
+def run_calls(gateway, directory, name, calls, *more):
+    with client(gateway, directory / f"{name}.client.jsonl", "--calls", calls, *more) as traffic:
+        if traffic.wait(300):
+            raise RuntimeError(f"client: {traffic.stderr[-500:]}")
+
+
+def metrics_of(port):
+    while True:
+        status, _, text = fetch(port, "/metrics")
+        if status == 200:
+            return samples(text)
+        # Too many have asked in this second.
+        time.sleep(0.2)
+
+
+def settled(port, events):
+    wait_for(lambda: total(metrics_of(port), "kongtap_transactions_total", outcome="event") >= events, 20, "the events")
+    # Levels are copied once a second.
+    time.sleep(1.2)
+    return metrics_of(port)
+
+
+def numbers_add_up(t):
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway:
+        port = free_port()
+        with Collector(directory / "collector.jsonl", "--app-id", APPLICATION_ID) as collector, \
+                Agent("--application-id", APPLICATION_ID, "--api-endpoint", collector.url, "--prefix", gateway.prefix,
+                      "--metrics-listen", f"127.0.0.1:{port}") as agent:
+            agent.wait_ready()
+            t.equal("healthz", fetch(port, "/healthz")[::2], (200, "ok\n"))
+            t.equal("readyz", fetch(port, "/readyz")[::2], (200, "ready\n"))
+            run_calls(gateway, directory, "calls", CALLS)
+            values = settled(port, CALLS)
+            wait_for(lambda: len(collector.events()) >= CALLS, 20, "delivery")
+            values = metrics_of(port)
+            outcomes = total(values, "kongtap_transactions_total")
+            t.equal("calls seen are accounted for", outcomes, values["kongtap_txn_seen_total"])
+            t.equal("calls by method and status are the events", total(values, "kongtap_calls_total"), float(CALLS))
+            t.equal("each call has a duration", values["kongtap_call_duration_seconds_count"], float(CALLS))
+            t.equal("what was delivered", values["kongtap_ship_sent_events_total"], float(CALLS))
+            statuses = {}
+            for event in collector.events():
+                key = f"{event['response']['status'] // 100}xx"
+                statuses[key] = statuses.get(key, 0) + 1
+            told = {key: int(total(values, "kongtap_calls_total", status=key)) for key in statuses}
+            t.equal("statuses are those of the events", told, statuses)
+            t.equal("workers", values["kongtap_workers"], float(len(gateway.workers())))
+            t.equal("each worker's TLS is probed", total(values, "kongtap_tls_workers") - total(
+                values, "kongtap_tls_workers", placement="none"), float(len(gateway.workers())))
+            t.equal("the collector is fine", values['kongtap_collector_state{state="ok"}'], 1.0)
+            t.check("its requests took some time", 0 < values["kongtap_collector_request_seconds_sum"] < 600)
+            t.equal("nothing was lost", total(values, "kongtap_capture_lost_records_total"), 0.0)
+            t.check("memory and CPU are plausible", 1e6 < values["process_resident_memory_bytes"] < 1e9
+                    and 0 < values["process_cpu_seconds_total"] < 600)
+            t.check("and when it was started", abs(values["process_start_time_seconds"] - time.time()) < 600)
+            same_in_both_formats(t, port)
+            status = json.loads(fetch(port, "/status.json")[2])
+            t.equal("status.json tells the same", (status["calls"]["events"], status["collector"]["sent_events"],
+                                                   len(status["workers"])), (CALLS, CALLS, len(gateway.workers())))
+            t.check("traffic of both kinds is seen in the workers", sum(w["clear_bytes"] for w in status["workers"]) > 0
+                    and sum(w["tls_bytes"] for w in status["workers"]) > 0, str(status["workers"]))
+            t.equal("customers' calls are not shown unasked", status["last_calls"], None)
+            t.equal("exit", agent.stop(), 0)
+
+
+def same_in_both_formats(t, port):
+    plain, open_ = fetch(port, "/metrics"), fetch(port, "/metrics", "application/openmetrics-text;version=1.0.0,*/*;q=0.1")
+    t.check("OpenMetrics when asked for", open_[1]["Content-Type"].startswith("application/openmetrics-text"))
+    t.check("which has an end", open_[2].endswith("\n# EOF\n"))
+    t.equal("and the same series", sorted(samples(open_[2])), sorted(samples(plain[2])))
+
+
+def port_in_use(t):
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        out = directory / "events.jsonl"
+        with Agent("--output", "jsonl", "--output-file", out, "--prefix", gateway.prefix,
+                   "--metrics-listen", f"127.0.0.1:{port}") as agent:
+            agent.wait_ready()
+            run_calls(gateway, directory, "calls", 50)
+            wait_for(lambda: len(read_jsonl(out)) >= 50, 20, "the events")
+            t.equal("exit", agent.stop(), 0)
+        said = [line for line in agent.stderr.splitlines() if "metrics" in line]
+        t.equal("one line says that there is no endpoint", len(said), 1)
+        t.check("and why, and that capture goes on", "in use" in said[0] and "capture goes on" in said[0], said[0])
+
+
+def flood(port, paths, stop, counts):
+    while not stop.is_set():
+        for path in paths:
+            try:
+                counts.append(fetch(port, path, seconds=5)[0])
+            except OSError:
+                counts.append(0)
+
+
+def loaded(t):
+    """Clients that ask without pause, and some that say nothing, while calls pass: none is lost."""
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway:
+        port, out = free_port(), directory / "events.jsonl"
+        with Agent("--output", "jsonl", "--output-file", out, "--prefix", gateway.prefix, "--status-page-calls", "100",
+                   "--metrics-listen", f"127.0.0.1:{port}") as agent:
+            agent.wait_ready()
+            stop, counts = threading.Event(), []
+            silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(6)]
+            askers = [threading.Thread(target=flood, args=(port, ("/status.json", "/metrics", "/"), stop, counts))
+                      for _ in range(6)]
+            for asker in askers:
+                asker.start()
+            run_calls(gateway, directory, "calls", CALLS)
+            wait_for(lambda: len(read_jsonl(out)) >= CALLS, 30, "the events")
+            t.equal("healthz under load", fetch(port, "/healthz")[0], 200)
+            stop.set()
+            for asker in askers:
+                asker.join()
+            for connection in silent:
+                connection.close()
+            values = settled(port, CALLS)
+            t.equal(f"no call is lost while {len(counts)} requests are made", len(read_jsonl(out)), CALLS)
+            t.equal("and no byte", values['kongtap_stream_missing_bytes_total{cause="lost"}'], 0.0)
+            t.equal("each is answered or turned away", set(counts) - {200, 429}, set())
+            t.check("many are answered", counts.count(200) > 50, f"{counts.count(200)} of {len(counts)}")
+            t.equal("exit", agent.stop(), 0)
+
+
+# Contrast of every text against the nearest background behind it (WCAG 2.1, 1.4.3).
+CONTRAST = """(() => {
+const rgb = (c) => c.match(/[\\d.]+/g).map(Number);
+const lum = (c) => { const f = (v) => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; };
+  return .2126 * f(c[0]) + .7152 * f(c[1]) + .0722 * f(c[2]); };
+const behind = (e) => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor);
+  if (c.length < 4 || c[3] === 1) return c; } return [255, 255, 255]; };
+const bad = [];
+for (const e of document.querySelectorAll("body *")) {
+  if (!e.checkVisibility() || ![...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())) continue;
+  const a = lum(rgb(getComputedStyle(e).color)), b = lum(behind(e));
+  const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+  if (ratio < 4.5) bad.push(e.tagName + "." + e.className + " " + e.textContent.slice(0, 30) + ": " + ratio.toFixed(2));
+}
+return bad; })()"""
+
+NAMELESS = """[...document.querySelectorAll("button, a, svg, section, [role=group], table")].filter((e) => {
+  if (!e.checkVisibility()) return false;
+  const by = e.getAttribute("aria-labelledby");
+  return !(e.getAttribute("aria-label") || (by && document.getElementById(by)) || (e.caption && e.caption.textContent)
+    || (["A", "BUTTON"].includes(e.tagName) && e.textContent.trim()));
+}).map((e) => e.outerHTML.slice(0, 60))"""
+
+TEXT = "document.getElementById('{}').textContent"
+
+
+def shot(browser, name):
+    if SHOTS:
+        os.makedirs(SHOTS, exist_ok=True)
+        browser.screenshot(os.path.join(SHOTS, name))
+
+
+def looks(t, browser, url, name, width, dark):
+    browser.open(url, width=width, dark=dark)
+    browser.wait(TEXT.format("state") + " === 'Capturing'")
+    t.equal(f"{name}: every text can be read", browser.js(CONTRAST), [])
+    t.equal(f"{name}: the page is not wider than the window",
+            browser.js("document.documentElement.scrollWidth <= innerWidth"), True)
+    shot(browser, f"{name}.png")
+
+
+def by_keyboard(t, browser):
+    """Everything that can be used is reached with Tab, in the order of the page, and shows that it has the focus."""
+    browser.js("document.activeElement.blur()")
+    stops = []
+    for _ in range(12):
+        browser.press("Tab")
+        stops.append(browser.js("[document.activeElement.tagName, document.activeElement.id, "
+                                "parseFloat(getComputedStyle(document.activeElement).outlineWidth) >= 2]"))
+    names = [stop[0] for stop in stops]
+    t.check("the first stop skips to the numbers", names[0] == "A", str(stops))
+    t.check("the button and the links are reached", "pause" in [stop[1] for stop in stops] and names.count("A") >= 4, str(stops))
+    t.check("the focus is seen", all(stop[2] for stop in stops if stop[0] in ("A", "BUTTON", "DIV")), str(stops))
+    browser.js("document.getElementById('pause').focus()")
+    browser.press("Enter")
+    t.equal("Enter presses the button", browser.js("document.getElementById('pause').getAttribute('aria-pressed')"), "true")
+    browser.press("Enter")
+
+
+def page(t):
+    program = find_chromium()
+    if not program:
+        print("skip - status page in a browser: no chromium here")
+        return
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway:
+        port = free_port()
+        with Agent("--output", "none", "--prefix", gateway.prefix, "--metrics-listen", f"127.0.0.1:{port}",
+                   "--status-page-calls", "20") as agent, Browser(program) as browser:
+            agent.wait_ready()
+            url = f"http://127.0.0.1:{port}/"
+            browser.open(url)
+            browser.wait(TEXT.format("state") + " === 'Capturing'")
+            t.equal("workers are told", browser.js(TEXT.format("workers-n")), str(len(gateway.workers())))
+            t.equal("nothing was lost", browser.js(TEXT.format("lost")), "nothing")
+            t.equal("nothing is shipped", browser.js(TEXT.format("collector-note")),
+                    "Nothing is shipped: no application id is configured.")
+            t.equal("no call yet", browser.js(TEXT.format("seen")), "0 seen")
+            run_calls(gateway, directory, "calls", 200)
+            browser.wait(TEXT.format("seen") + " === '200 seen'")
+            t.check("the numbers follow the traffic", True)
+            t.check("the last calls are shown", browser.js("document.querySelectorAll('#calls tr').length") == 20)
+            subprocess.run(gateway.in_netns("python3", "-c", f"""
+import socket
+s = socket.create_connection(("127.0.0.1", {PORTS['proxy']}))
+s.send(b"GET /open/<img/src=x/onerror=document.title=1>&\\"' HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n")
+while s.recv(4096): pass"""), check=True)
+            browser.wait("document.getElementById('calls').textContent.includes('onerror')")
+            t.equal("what clients send is text, never markup", browser.js(
+                "[document.title, document.querySelectorAll('main img').length]"), ["kongtap", 0])
+            t.equal("everything has a name", browser.js(NAMELESS), [])
+            by_keyboard(t, browser)
+            time.sleep(11)
+            looks(t, browser, url, "light", 1280, False)
+            looks(t, browser, url, "dark", 1280, True)
+            looks(t, browser, url, "narrow", 390, False)
+            browser.wait("document.querySelector('svg path').getAttribute('d')")
+            t.check("the plots have lines", True)
+            t.equal("nothing came from elsewhere", {r for r in browser.requests if not r.startswith((url, "data:"))}, set())
+            t.equal("nothing is said on the console", browser.console, [])
+            t.equal("exit", agent.stop(), 0)
+            browser.wait(TEXT.format("state") + ".startsWith('The agent does not answer')")
+            t.check("an agent that is gone is not shown as capturing", True)
+            shot(browser, "gone.png")
+
+
+if __name__ == "__main__":
+    sys.exit(Checks().run(numbers_add_up, port_in_use, loaded, page))

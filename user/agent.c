@@ -20,6 +20,7 @@
 #include "base/stats.h"
 #include "capture/features.h"
 #include "capture/recorder.h"
+#include "moesif/rules.h"
 #include "observe.h"
 #include "ops/notify.h"
 #include "ops/ops.h"
@@ -53,7 +54,8 @@ struct agent {
 
 	pthread_mutex_t remote_lock;
 	struct buf remote;	/* newest remote configuration, until the loop has taken it */
-	struct buf remote_told; /* the one before; the sender thread's own */
+	struct buf remote_told; /* the one before; the sender thread's own, and so is … */
+	struct rules_watch rules;
 };
 
 /* --- the sinks, last stage first --------------------------------------------------------------------------------- */
@@ -91,7 +93,10 @@ static void on_transaction(void *ctx, struct transaction *t)
 
 static void on_begun(void *ctx, const struct exchange *x)
 {
-	join__begun(((struct agent *)ctx)->join, x);
+	struct agent *a = ctx;
+
+	moesif__on_begun(a->moesif, x);
+	join__begun(a->join, x);
 }
 
 static void on_done(void *ctx, struct exchange *x)
@@ -157,9 +162,7 @@ static void on_remote(void *ctx, bool rules, struct span body)
 	uint64_t one = 1;
 
 	if (rules) {
-		/* An agent that only watches cannot block: said once a change, never passed over in silence. */
-		if (body.n > 2)
-			log_warn("remote", "the collector has governance rules; a passive agent cannot enforce them");
+		rules_watch__report(&a->rules, body);
 		return;
 	}
 	/* It is fetched every minute; what did not change is no news, and no record. */
@@ -234,6 +237,18 @@ static void tell_status(struct agent *a, uint64_t now)
 	notify__status(a->notify, text);
 }
 
+/* What the configuration leaves to be derived: the same on every node that ships to one application. */
+static int derive_options(struct config *c, uint64_t seed)
+{
+	struct moesif_options *o = &c->moesif;
+
+	o->seed = seed;
+	if (o->session_token_key || !c->ship.application_id)
+		return 0;
+	o->session_token_key = strdup(c->ship.application_id);
+	return o->session_token_key ? 0 : -ENOMEM;
+}
+
 static void reload(struct agent *a)
 {
 	struct config *fresh;
@@ -242,7 +257,7 @@ static void reload(struct agent *a)
 		log_err("config", "the new configuration is not usable; the one in force stays");
 		return;
 	}
-	if (moesif__set_options(a->moesif, &fresh->moesif)) {
+	if (derive_options(fresh, a->config->moesif.seed) || moesif__set_options(a->moesif, &fresh->moesif)) {
 		log_err("config", "the new configuration is not usable: %s; the one in force stays", strerror(errno));
 		config__free(fresh);
 		return;
@@ -566,10 +581,10 @@ struct agent *agent__new(struct config *c)
 		err = open_output(a);
 	if (!err)
 		err = open_source(a);
-	if (!err) {
-		c->moesif.seed = new_seed(a);
+	if (!err)
+		err = derive_options(c, new_seed(a));
+	if (!err)
 		err = open_stages(a);
-	}
 	if (!err)
 		err = open_recorder(a);
 	if (!err)

@@ -172,6 +172,12 @@ static void check_collector(const struct config *c, struct report *r)
 				 "without user name");
 }
 
+static void check_files(const struct config *c, struct report *r)
+{
+	if (c->ship.ca_file && access(c->ship.ca_file, R_OK))
+		report__error(r, "ca_file: %s cannot be read: %s", c->ship.ca_file, strerror(errno));
+}
+
 static void settle_output(struct config *c)
 {
 	if (c->metrics_listen && strcmp(c->metrics_listen, "none") == 0) {
@@ -222,11 +228,16 @@ static int finish(struct config *c, struct report *r)
 {
 	read_application_id(c, r);
 	check_collector(c, r);
+	check_files(c, r);
 	check_filter(c, r);
 	settle_output(c);
 	settle_bodies(c);
 	if (r->errors)
 		return -EINVAL;
+	if (layer_of(c, "application_id") == LAYER_FLAG && !c->application_id_file)
+		log_warn("config",
+			"the application id stands on the command line, where every user of this host can read "
+			"it: application_id_file or KONGTAP_APPLICATION_ID keeps it secret");
 	if (r->unused[0])
 		log_warn("config", "accepted without effect, since kongtap watches from outside: %s", r->unused);
 	return 0;

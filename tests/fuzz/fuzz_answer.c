@@ -74,7 +74,7 @@ static void on_answer(void *ctx, void *token, const struct http_answer *a)
 	verdict_text(a, text, sizeof(text));
 	if (token != &server || strlen(a->config_tag) >= HTTP_TAG_MAX || strlen(a->rules_tag) >= HTTP_TAG_MAX ||
 		a->body.n > BODY_MAX || (a->status == 0 && !a->error) || !text[0] ||
-		(verdict_of(a, false) == VERDICT_DELIVERED && (a->status < 200 || a->status > 299)))
+		(verdict_of(a) == VERDICT_DELIVERED && (a->status < 200 || a->status > 299)))
 		abort();
 	*(bool *)ctx = true;
 }

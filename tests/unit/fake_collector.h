@@ -46,11 +46,12 @@ struct fake_collector {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
+	size_t cut_above; /* a request with a longer body: reset in the middle of it; 0: never */
 	/* Under the lock. */
 	bool down;
 	int conns[64];
 	unsigned nconns, threads;
-	unsigned requests, posts, accepted_posts;
+	unsigned requests, posts, accepted_posts, accepted_conns;
 	unsigned nids;
 	unsigned ids[FAKE_IDS_MAX];
 };
@@ -91,6 +92,20 @@ static inline size_t fake_parse(struct fake_request *r, const char *p, size_t n)
 	return n - head >= r->body_len ? head + r->body_len : 0;
 }
 
+static inline void fake_reset_on_close(int fd)
+{
+	struct linger now = {1, 0};
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
+static inline bool fake_is_too_long(const struct fake_collector *c, char *p, size_t n)
+{
+	const char *len = memmem(p, n, "Content-Length: ", 16);
+
+	return c->cut_above && len && memmem(p, n, "\r\n\r\n", 4) && strtoul(len + 16, NULL, 10) > c->cut_above;
+}
+
 static inline bool fake_reply(struct fake_conn *k, const struct fake_request *r)
 {
 	struct fake_collector *c = k->c;
@@ -107,9 +122,7 @@ static inline bool fake_reply(struct fake_conn *k, const struct fake_request *r)
 	pthread_cond_broadcast(&c->changed);
 	pthread_mutex_unlock(&c->lock);
 	if (a.status == FAKE_RESET) {
-		struct linger now = {1, 0};
-
-		setsockopt(k->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+		fake_reset_on_close(k->fd);
 		return false;
 	}
 	if (a.status == FAKE_SILENCE)
@@ -137,6 +150,10 @@ static inline void *fake_serve(void *ctx)
 		if (n <= 0)
 			break;
 		have += (size_t)n;
+		if (fake_is_too_long(c, buf, have)) {
+			fake_reset_on_close(k->fd);
+			break;
+		}
 		while (open && (used = fake_parse(r, buf, have))) {
 			fake_ids(r);
 			pthread_mutex_lock(&c->lock);
@@ -181,6 +198,7 @@ static inline void *fake_accept(void *ctx)
 		*k = (struct fake_conn){c, fd};
 		c->conns[c->nconns++] = fd;
 		c->threads++;
+		c->accepted_conns++;
 		pthread_mutex_unlock(&c->lock);
 		pthread_create(&t, NULL, fake_serve, k);
 		pthread_detach(t);

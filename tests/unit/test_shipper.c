@@ -273,10 +273,13 @@ static void a_collector_without_compression_gets_plain_requests(void **state)
 	(void)state;
 	given = 0;
 	options.compression = strdup("gzip");
+	options.send_parallel = 4;
 	s = ship_to(c->url);
 	give(s, 0, 30);
 	stop(s);
-	expect_ids(c, 0, 30);
+	assert_int_equal(c->nids, 30);
+	expect_set(c, 0, 30);
+	assert_null(strstr(logged, "REFUSES"));
 	fake_stop(c);
 }
 
@@ -358,6 +361,72 @@ static void too_large_is_split_then_slimmed_then_dropped(void **state)
 	stop(s);
 	assert_int_equal(stats_get(STAT_ship_dropped_too_large), 3);
 	fake_stop(c);
+}
+
+static void what_is_cut_off_time_and_again_is_halved(void **state)
+{
+	struct fake_collector *c = fake_start(accept_all, NULL);
+	struct shipper *s;
+
+	(void)state;
+	given = 0;
+	c->cut_above = 1000000;
+	options.batch_size = 1000;
+	options.batch_age = 60000;
+	s = ship_to(c->url);
+	for (unsigned i = 0; i < 500; i++)
+		assert_int_equal(give_sized(s, i, 8000), 0);
+	options.batch_age = 10;
+	give(s, 500, 500);
+	assert_true(fake_wait(c, &c->nids, 1000));
+	expect_ids(c, 0, 1000);
+	stop(s);
+	assert_int_equal(dropped(), 0);
+	fake_stop(c);
+}
+
+static struct fake_reply check_proxied(void *ctx, const struct fake_request *r)
+{
+	*(bool *)ctx = strcmp(r->path, "http://collector.invalid/v1/events/batch") == 0;
+	return (struct fake_reply){.status = 201};
+}
+
+static void a_proxy_is_used(void **state)
+{
+	bool good = false;
+	struct fake_collector *c = fake_start(check_proxied, &good);
+	struct shipper *s;
+
+	(void)state;
+	given = 0;
+	options.proxy = strndup(c->url, strlen(c->url) - strlen("/collector"));
+	s = ship_to("http://collector.invalid/");
+	give(s, 0, 10);
+	stop(s);
+	assert_true(good);
+	expect_ids(c, 0, 10);
+	fake_stop(c);
+}
+
+static void connections_are_kept_as_long_as_asked(void **state)
+{
+	(void)state;
+	for (int keep = 0; keep < 2; keep++) {
+		struct fake_collector *c = fake_start(accept_all, NULL);
+		struct shipper *s;
+
+		given = 0;
+		stats_reset();
+		options.keepalive = keep ? 5000 : 0;
+		s = ship_to(c->url);
+		for (unsigned i = 0; i < 5; i++) {
+			give(s, i * 10, 10);
+			assert_true(fake_wait(c, &c->nids, i * 10 + 10));
+		}
+		stop(s);
+		assert_int_equal(c->accepted_conns, keep ? 1 : 5);
+		fake_stop(c);
+	}
 }
 
 static struct fake_reply poison_is_7(void *ctx, const struct fake_request *r)
@@ -868,6 +937,9 @@ int main(void)
 		T(failures_are_retried_in_order),
 		T(retry_after_is_honoured),
 		T(too_large_is_split_then_slimmed_then_dropped),
+		T(what_is_cut_off_time_and_again_is_halved),
+		T(a_proxy_is_used),
+		T(connections_are_kept_as_long_as_asked),
 		T(poison_is_isolated_and_dropped),
 		T(a_collector_that_finds_everything_bad_does_not_empty_the_queue),
 		T(a_refusal_is_loud_and_probed_again),

@@ -43,6 +43,8 @@ static int room(struct batch *b, size_t n)
 
 	if (n <= b->cap - b->n)
 		return 0;
+	if (cap < FIRST_BYTES)
+		cap = FIRST_BYTES;
 	if (n > BYTES_MAX - b->n)
 		return -EFBIG;
 	while (cap - b->n < n)
@@ -103,6 +105,20 @@ struct span batch__body(struct batch *b)
 		return SPAN_LIT("[]");
 	b->p[b->n] = ']';
 	return span_of(b->p, b->n + 1);
+}
+
+void batch__trim(struct batch *b)
+{
+	size_t need = b->n + 1; /* the closing bracket */
+	char *p;
+
+	if (b->cap - need <= need / 4)
+		return;
+	p = realloc(b->p, need);
+	if (!p)
+		return;
+	b->p = p;
+	b->cap = need;
 }
 
 size_t batch__bytes(const struct batch *b)

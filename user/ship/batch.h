@@ -22,6 +22,7 @@ struct batch {
 	uint64_t seq, part;    /* its place in the order: batches, then the parts of one that was split */
 	uint64_t charge;       /* bytes it counts for in the queue; 0: it came from the spool */
 	struct spool_ref *ref; /* it is on disk, too; shared by the parts of a split */
+	unsigned broke_off;    /* how often the connection failed while it was being sent */
 	bool tried;	       /* was sent before */
 	bool slim;	       /* its bodies were left out */
 };
@@ -37,6 +38,8 @@ int batch__add(struct batch *b, struct span json);
 struct span batch__event(const struct batch *b, uint32_t i);
 /* The JSON array. 0 bytes only when the closing bracket found no memory. Nothing may be added afterwards. */
 struct span batch__body(struct batch *b);
+/* Gives back memory that it does not fill. */
+void batch__trim(struct batch *b);
 /* Bytes of the events alone. */
 size_t batch__bytes(const struct batch *b);
 /* A new batch of the events [from, to), with its share of b's charge; seq, times and ref copied (the ref is not counted

@@ -11,6 +11,10 @@
 /* The collector rejects what is older. */
 #define EVENT_AGE_MAX_NS (30ull * 86400 * 1000000000)
 
+/* A batch longer than this may break off so often while it is being sent before it is halved. */
+#define BROKE_OFF_BYTES 65536
+#define BROKE_OFF_MAX 5
+
 #define READ_RETRY_NS (1000 * NS_PER_MS)
 
 void delivery__finish(struct sender *s, struct batch *b)
@@ -192,6 +196,17 @@ static void on_too_large(struct sender *s, uint64_t now_ns, struct batch *b, con
 		drop(s, b, STAT_ship_dropped_too_large, why);
 }
 
+/* A long batch that breaks off time and again while it is being sent may be too much for the way to the collector: too
+ * slow for send_timeout, or somebody on it answers 413 and hangs up before the answer can be read. */
+static void on_retry(struct sender *s, uint64_t now_ns, struct batch *b, const struct http_answer *a)
+{
+	b->broke_off += a->broke_off;
+	if (b->broke_off >= BROKE_OFF_MAX && b->count > 1 && b->n > BROKE_OFF_BYTES)
+		split(s, now_ns, b);
+	else
+		delivery__hold(s, b);
+}
+
 static void on_delivered(struct sender *s, uint64_t now_ns, struct batch *b)
 {
 	stats_add(STAT_ship_sent_events, b->count);
@@ -212,7 +227,7 @@ static void note(struct sender *s, const struct http_answer *a, bool good, const
 
 void delivery__on_answer(struct sender *s, uint64_t now_ns, struct batch *b, const struct http_answer *a)
 {
-	enum verdict verdict = verdict_of(a, !http__is_plain(s->http));
+	enum verdict verdict = verdict_of(a);
 	char why[128];
 
 	list_remove(&b->node);
@@ -226,8 +241,8 @@ void delivery__on_answer(struct sender *s, uint64_t now_ns, struct batch *b, con
 		on_delivered(s, now_ns, b);
 		break;
 	case VERDICT_RETRY:
-		delivery__hold(s, b);
 		gate__on_retry(&s->gate, now_ns, a->retry_after_s, why);
+		on_retry(s, now_ns, b, a);
 		break;
 	case VERDICT_TOO_LARGE:
 		on_too_large(s, now_ns, b, why);

@@ -23,7 +23,7 @@ struct slot {
 	void *token;	     /* NULL: free */
 	struct buf sent;     /* compressed request body */
 	struct buf received; /* answer's body, GET only */
-	bool keeps_body;
+	bool keeps_body, compressed;
 	size_t head_bytes, body_bytes, body_max;
 	struct http_answer answer;
 	char error[CURL_ERROR_SIZE];
@@ -188,7 +188,9 @@ static int slot_init(struct http *h, struct slot *slot)
 	curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)o->connect_timeout);
 	curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)o->send_timeout);
-	curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, (long)(o->keepalive / 1000));
+	/* Whole seconds, and 0 would mean for ever. */
+	curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, o->keepalive < 1000 ? 1L : (long)(o->keepalive / 1000));
+	curl_easy_setopt(e, CURLOPT_FORBID_REUSE, o->keepalive ? 0L : 1L);
 	curl_easy_setopt(e, CURLOPT_PIPEWAIT, 1L);
 	curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, o->tls_verify ? 1L : 0L);
 	curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, o->tls_verify ? 2L : 0L);
@@ -275,7 +277,7 @@ static int start(struct slot *slot, const char *path, void *token)
 	char url[URL_MAX];
 
 	snprintf(url, sizeof(url), "%s%s", slot->http->base, path);
-	slot->answer = (struct http_answer){0};
+	slot->answer = (struct http_answer){.compressed = slot->compressed};
 	slot->head_bytes = slot->body_bytes = 0;
 	slot->error[0] = '\0';
 	if (curl_easy_setopt(slot->easy, CURLOPT_URL, url) != CURLE_OK ||
@@ -300,6 +302,7 @@ int http__post(struct http *h, struct span body, void *token)
 		body = buf_span(&slot->sent);
 	}
 	slot->keeps_body = false;
+	slot->compressed = !plain;
 	slot->body_max = POST_ANSWER_MAX;
 	curl_easy_setopt(slot->easy, CURLOPT_POST, 1L);
 	curl_easy_setopt(slot->easy, CURLOPT_POSTFIELDS, body.p);
@@ -315,6 +318,7 @@ int http__get(struct http *h, const char *path, size_t max_body, void *token)
 	if (!slot)
 		return -EBUSY;
 	slot->keeps_body = true;
+	slot->compressed = false;
 	slot->body_max = max_body;
 	buf__free(&slot->received);
 	buf__init(&slot->received, max_body);
@@ -341,7 +345,7 @@ static void finish(struct http *h, struct slot *slot, CURLcode code)
 {
 	struct http_answer *a = &slot->answer;
 	void *token = slot->token;
-	curl_off_t retry_after = 0, took_us = 0;
+	curl_off_t retry_after = 0, took_us = 0, sent = 0;
 
 	curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &a->status);
 	curl_easy_getinfo(slot->easy, CURLINFO_RETRY_AFTER, &retry_after);
@@ -352,6 +356,8 @@ static void finish(struct http *h, struct slot *slot, CURLcode code)
 	if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && a->body_too_large)) {
 		a->status = 0;
 		a->error = slot->error[0] ? slot->error : curl_easy_strerror(code);
+		curl_easy_getinfo(slot->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+		a->broke_off = sent > 0;
 	} else if (a->status == 0) {
 		a->error = "an answer without a status";
 	}
@@ -408,9 +414,4 @@ void http__wake(struct http *h)
 void http__plain(struct http *h)
 {
 	h->plain = true;
-}
-
-bool http__is_plain(const struct http *h)
-{
-	return h->plain || h->encoding == ENCODING_NONE;
 }

@@ -14,6 +14,8 @@ struct http_answer {
 	char config_tag[HTTP_TAG_MAX]; /* X-Moesif-Config-ETag; empty: none */
 	char rules_tag[HTTP_TAG_MAX];  /* X-Moesif-Rules-Tag */
 	struct span body;	       /* of a GET */
+	bool compressed;	       /* the request was */
+	bool broke_off;		       /* status 0: it failed after some of the request had been sent */
 	bool body_too_large;	       /* body is not complete */
 	const char *error;	       /* status 0: what happened, in words */
 };
@@ -44,6 +46,5 @@ void http__run(struct http *h, int timeout_ms);
 void http__wake(struct http *h);
 /* The collector does not understand compressed requests: plain from now on. */
 void http__plain(struct http *h);
-bool http__is_plain(const struct http *h);
 
 #endif

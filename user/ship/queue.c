@@ -7,8 +7,8 @@
 #include "base/clock.h"
 
 /* Empty batches kept for reuse: enough that the steady state allocates nothing. */
-#define SPARE_MAX 8
-#define SPARE_BYTES_MAX (1u << 20)
+#define SPARE_MAX 4
+#define SPARE_BYTES_MAX (256u << 10)
 
 struct queue {
 	struct queue_limits limits;
@@ -88,6 +88,9 @@ static struct batch *open_batch(struct queue *q, size_t n)
 		b = list_entry(q->batches.prev, struct batch, node);
 		if (!full(q, b) && (b->count == 0 || batch__bytes(b) + n <= q->limits.batch_bytes))
 			return b;
+		/* With a backlog the room that a batch grew into and did not fill would add up. */
+		if (b != front(q))
+			batch__trim(b);
 	}
 	b = spare_or_new(q);
 	if (!b)

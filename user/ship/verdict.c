@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-enum verdict verdict_of(const struct http_answer *a, bool compressed)
+enum verdict verdict_of(const struct http_answer *a)
 {
 	if (a->status >= 200 && a->status <= 299)
 		return VERDICT_DELIVERED;
@@ -19,7 +19,7 @@ enum verdict verdict_of(const struct http_answer *a, bool compressed)
 	case 422:
 		return VERDICT_POISON;
 	case 415:
-		return compressed ? VERDICT_PLAIN : VERDICT_REFUSED;
+		return a->compressed ? VERDICT_PLAIN : VERDICT_REFUSED;
 	default:
 		return VERDICT_REFUSED;
 	}

@@ -13,7 +13,7 @@ enum verdict {
 	VERDICT_REFUSED,   /* anything else: not for any batch, so do not hammer */
 };
 
-enum verdict verdict_of(const struct http_answer *a, bool compressed);
+enum verdict verdict_of(const struct http_answer *a);
 /* The outcome in words for logs and status, never longer than size; no byte of it comes from the collector. */
 void verdict_text(const struct http_answer *a, char *out, size_t size);
 

@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
 """Delivery when the collector is not what it should be: real calls go on while it is down, slow, resetting, silent, wrong
-or refuses; the agent is stopped and killed in between. Every call arrives, and the application id is seen nowhere.
+or refuses; the agent is stopped and killed in between. Every call arrives, and the application id is seen nowhere. Over TLS
+it arrives only where the certificate is right.
 
 KONGTAP_TEST_SHIP_CALLS sets the number of calls of each run (600)."""
 import os
 import re
 import signal
+import socket
+import ssl
+import subprocess
 import sys
+import threading
 import time
 
 from lib import Agent, Checks, Collector, Gateway, GatewayError, Workdir, client, read_jsonl, wait_for
@@ -143,5 +148,87 @@ def killed_again_and_again(t):
         print(f"# {collector.stats()['duplicates']} events came twice, as they may after a kill")
 
 
+def certificate(directory, name):
+    """A self-signed one for this name, with its key."""
+    certificate, key = directory / f"{name}.crt", directory / f"{name}.key"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+                    "-addext", f"subjectAltName=DNS:{name}", "-keyout", key, "-out", certificate],
+                   check=True, capture_output=True)
+    return certificate, key
+
+
+class TlsFront:
+    """Takes TLS, with HTTP/1.1 only, and passes the bytes on to a port of this host."""
+
+    def __init__(self, certificate, key, port):
+        self.port_behind = port
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(certificate, key)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        try:
+            client = self.context.wrap_socket(connection, server_side=True)
+            behind = socket.create_connection(("127.0.0.1", self.port_behind))
+            threading.Thread(target=self.pump, args=(behind, client), daemon=True).start()
+            self.pump(client, behind)
+        except OSError:
+            connection.close()
+
+    @staticmethod
+    def pump(source, sink):
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+def over_tls(t):
+    what = "TLS"
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway, \
+            Collector(directory / "taken.jsonl", "--app-id", APPLICATION_ID) as collector:
+        mine, key = certificate(directory, "localhost")
+        other, other_key = certificate(directory, "elsewhere.test")
+        front = TlsFront(mine, key, collector.port)
+        wrong = TlsFront(other, other_key, collector.port)
+        authorities = directory / "authorities.pem"
+        authorities.write_bytes(mine.read_bytes() + other.read_bytes())
+        cases = [("a certificate that nobody vouches for", front, [], False),
+                 ("a certificate of another name", wrong, ["--ca-file", authorities], False),
+                 ("a good certificate", front, ["--ca-file", authorities], True),
+                 ("no check", wrong, ["--no-tls-verify"], True)]
+        for turn, (name, server, flags, good) in enumerate(cases):
+            with Agent("--prefix", gateway.prefix, *QUICK, *PATIENT, "--shutdown-timeout", "500", *flags,
+                       env={"KONGTAP_APPLICATION_ID": APPLICATION_ID,
+                            "KONGTAP_API_ENDPOINT": f"https://localhost:{server.port}"}) as agent:
+                agent.wait_ready()
+                record, traffic = send(gateway, directory, f"tls-{turn}", 20)
+                with traffic:
+                    traffic.wait(60)
+                calls = ids_of_calls(record)
+                if good:
+                    t.equal(f"{what}, {name}: calls that did not arrive", len(wait_until_delivered(collector, calls)), 0)
+                else:
+                    agent.wait_line("does not take events: no answer: SSL", 10)
+                    t.check(f"{what}, {name}: nothing arrives", not calls & set(ids_delivered(collector)))
+                agent.stop()
+
+
 if __name__ == "__main__":
-    sys.exit(Checks().run(every_fault_in_turn, stopped_in_an_outage, killed_again_and_again))
+    sys.exit(Checks().run(every_fault_in_turn, stopped_in_an_outage, killed_again_and_again, over_tls))

@@ -641,7 +641,7 @@ static void send_more(uint64_t n)
 /* Lets the actor work until it says that it is done (or waits: W). False: it failed. */
 static bool run_until_done(struct message *m)
 {
-	uint64_t until = clock_mono_ns() + 20000000000ull;
+	uint64_t until = clock_mono_ns() + 120000000000ull;
 
 	while (clock_mono_ns() < until) {
 		struct pollfd p = {.fd = channel, .events = POLLIN};

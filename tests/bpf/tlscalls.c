@@ -428,7 +428,7 @@ static int actor_fd;
 
 static bool wait_done(struct message *m)
 {
-	uint64_t until = clock_mono_ns() + 20000000000ull;
+	uint64_t until = clock_mono_ns() + 120000000000ull;
 	struct pollfd p = {.fd = actor_fd, .events = POLLIN};
 
 	while (clock_mono_ns() < until) {

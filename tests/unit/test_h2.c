@@ -256,6 +256,54 @@ static void larger_and_smaller_tables(void **state)
 	talk__free(&t);
 }
 
+/* t of a call is 1000 × its number. */
+static void note_times(void *ctx, struct exchange *x)
+{
+	char *out = ctx;
+
+	snprintf(out, 200, "req %llu %llu %llu %llu; resp %llu %llu %llu %llu; end %llu",
+		(unsigned long long)x->req.t_first_ns, (unsigned long long)x->req.t_head_ns,
+		(unsigned long long)x->req.t_last_ns, (unsigned long long)x->req.wire_bytes,
+		(unsigned long long)x->resp.t_first_ns, (unsigned long long)x->resp.t_head_ns,
+		(unsigned long long)x->resp.t_last_ns, (unsigned long long)x->resp.wire_bytes,
+		(unsigned long long)x->t_end_ns);
+	exchange__free(x);
+}
+
+static void times_and_bytes_on_the_wire(void **state)
+{
+	char text[200] = "";
+	struct talk t;
+	struct rig r;
+
+	(void)state;
+	talk__init(&t);
+	preface(&t); /* calls 1 and 2 */
+	call(&t, REQ);
+	put(&t, "\0\0\2\1\0\0\0\0\1\x82", 10);
+	call(&t, REQ);
+	put(&t, "\x84\0\0\2\11\4\0\0\0\1\x86\x41", 12);
+	t.bytes.p[t.bytes.n - 1] = (char)0x87;
+	call(&t, REQ);
+	data(&t, H2_END_STREAM, 1, "abc");
+	call(&t, RESP);
+	head(&t, 0, 1, ":status: 100\n");
+	call(&t, RESP);
+	frame(&t, H2_HEADERS, H2_END_HEADERS, 1, "\x88", 1);
+	call(&t, RESP);
+	data(&t, 0, 1, "0123456789");
+	call(&t, RESP);
+	data(&t, H2_END_STREAM, 1, "");
+	rig__init(&r);
+	r.env.sink = (struct exchange_sink){NULL, note_times, text};
+	rig__open(&r);
+	rig__run(&r, &t, 0, 0, CUT_NONE);
+	rig__close(&r);
+	assert_string_equal(text, "req 3000 4000 5000 34; resp 7000 7000 9000 51; end 9000");
+	rig__free(&r);
+	talk__free(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -269,6 +317,7 @@ int main(void)
 		cmocka_unit_test(connect_is_a_tunnel),
 		cmocka_unit_test(pushed_streams_move_the_table_only),
 		cmocka_unit_test(larger_and_smaller_tables),
+		cmocka_unit_test(times_and_bytes_on_the_wire),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -91,7 +91,7 @@ def numbers_add_up(t):
             wait_for(lambda: len(collector.events()) >= CALLS, 20, "delivery")
             values = metrics_of(port)
             outcomes = total(values, "kongtap_transactions_total")
-            t.equal("calls seen are accounted for", outcomes, values["kongtap_txn_seen_total"])
+            t.equal("calls seen are accounted for", outcomes, values["kongtap_transactions_seen_total"])
             t.equal("calls by method and status are the events", total(values, "kongtap_calls_total"), float(CALLS))
             t.equal("each call has a duration", values["kongtap_call_duration_seconds_count"], float(CALLS))
             t.equal("what was delivered", values["kongtap_ship_sent_events_total"], float(CALLS))

@@ -12,11 +12,13 @@ struct member {
 #define MEMBERS_MAX 8
 
 struct family {
-	const char *name, *label, *help;
+	const char *name, *label, *help;    /* label NULL: one counter under another name */
 	struct member members[MEMBERS_MAX]; /* ends with a value of NULL, or is full */
 };
 
 static const struct family families[] = {
+	{"kongtap_transactions_seen_total", NULL, "calls that were seen, whatever became of them",
+		{{STAT_txn_seen, ""}}},
 	{"kongtap_capture_lost_records_total", "ring", "records that the kernel could not place in a ring",
 		{{STAT_capture_lost_data, "data"}, {STAT_capture_lost_control, "control"}}},
 	{"kongtap_stream_missing_bytes_total", "cause",
@@ -71,8 +73,9 @@ static void put_family(struct expose *x, const struct family *f)
 	for (size_t i = 0; i < MEMBERS_MAX && f->members[i].value; i++) {
 		char label[64];
 
-		expose_label(label, sizeof(label), f->label, span_str(f->members[i].value));
-		expose__u64(x, f->name, label, stats_get(f->members[i].counter));
+		if (f->label)
+			expose_label(label, sizeof(label), f->label, span_str(f->members[i].value));
+		expose__u64(x, f->name, f->label ? label : NULL, stats_get(f->members[i].counter));
 	}
 }
 

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""Dashboard and alerts ask for metrics and labels that the agent has, and are what Grafana and Prometheus can read."""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+BUILD = ROOT / os.environ.get("O", "build")
+failed = passed = 0
+
+# What PromQL itself brings, and what Prometheus adds to every series.
+WORDS = {"sum", "rate", "increase", "by", "histogram_quantile", "or", "and", "vector", "deriv", "max_over_time", "up",
+         "instance", "job", "le"}
+
+
+def check(name, problems):
+    global failed, passed
+    passed, failed = passed + (not problems), failed + bool(problems)
+    print(f"FAIL - {name}: {problems[:5]}" if problems else f"ok - {name}")
+
+
+def exposed():
+    """Names of series, and the labels and values that each has."""
+    text = subprocess.run([BUILD / "tests/replay/metrics_of", HERE / "kong-3.9.1/cases.calls.jsonl.gz"], check=True,
+                          capture_output=True, text=True).stdout
+    names, help_ = {}, re.findall(r"# TYPE (\S+) ", text)
+    for name in help_:
+        names.setdefault(name, {})
+    for line in text.splitlines():
+        match = re.match(r"([a-z_]+)(?:\{(.*)\})? ", line)
+        if match and not line.startswith("#"):
+            labels = names.setdefault(match.group(1), {})
+            for key, value in re.findall(r'(\w+)="([^"]*)"', match.group(2) or ""):
+                labels.setdefault(key, set()).add(value)
+    # A recording has no libraries.
+    names["kongtap_tls_workers"] = {"library": None, "placement": {"inside", "entry_and_return", "none"}}
+    return names
+
+
+def ask(expression, names):
+    problems = []
+    if expression.count("(") != expression.count(")") or expression.count("{") != expression.count("}"):
+        problems.append(f"brackets: {expression}")
+    for series, labels in re.findall(r"\b((?:kongtap|process)_\w+)(?:\{([^}]*)\})?", expression):
+        if series not in names:
+            problems.append(f"no metric {series}")
+            continue
+        for key, how, value in re.findall(r'(\w+)(=~|=|!=)"([^"]*)"', labels):
+            known = names[series].get(key)
+            if key in ("instance", "job"):
+                continue
+            if key not in names[series]:
+                problems.append(f"{series} has no label {key}")
+            elif known and how == "=" and value not in known:
+                problems.append(f"{series}: {key} is never {value}")
+            elif known and how == "=~" and not any(re.fullmatch(value, one) for one in known):
+                problems.append(f"{series}: {key} never matches {value}")
+    plain = re.sub(r'"[^"]*"|\{[^}]*\}|\[[^]]*\]', "", expression)
+    labels = {key for found in names.values() for key in found}
+    for word in re.findall(r"[A-Za-z_]\w*", plain):
+        if word not in WORDS and word not in names and word not in labels:
+            problems.append(f"unknown word {word} in {expression}")
+    return problems
+
+
+def main():
+    names = exposed()
+    dashboard = json.loads((ROOT / "deploy/grafana/kongtap.json").read_text())
+    panels = dashboard["panels"]
+    check("panels have numbers of their own", [p["id"] for p in panels if [q["id"] for q in panels].count(p["id"]) > 1])
+    taken = [(x, y) for p in panels for x in range(p["gridPos"]["x"], p["gridPos"]["x"] + p["gridPos"]["w"])
+             for y in range(p["gridPos"]["y"], p["gridPos"]["y"] + p["gridPos"]["h"])]
+    check("panels do not lie on each other, nor beside the screen", [at for at in set(taken) if taken.count(at) > 1 or at[0] > 23])
+    for panel in panels:
+        for target in panel.get("targets", []):
+            check(f"dashboard: {panel['title']} {target['refId']}", ask(target["expr"], names))
+    alerts = (ROOT / "deploy/prometheus/alerts.yml").read_text()
+    rules = re.findall(r"- alert: (\w+)\n(.*?)(?=\n      - alert:|\Z)", alerts, re.S)
+    for name, body in rules:
+        match = re.search(r"expr: (?:>-\n((?:          .*\n)+)|(.*)\n)", body)
+        check(f"alert {name}", ask(" ".join((match.group(1) or match.group(2)).split()), names)
+              + [what for what in ("severity:", "summary:", "description:", "for:") if what not in body])
+    promtool = shutil.which("promtool")
+    if promtool:
+        result = subprocess.run([promtool, "test", "rules", "alerts_test.yml"], cwd=ROOT / "deploy/prometheus",
+                                capture_output=True, text=True)
+        check("promtool test rules", [result.stdout + result.stderr] if result.returncode else [])
+    else:
+        print("skip - alerts against made-up series: no promtool here")
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

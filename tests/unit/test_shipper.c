@@ -739,6 +739,85 @@ static void an_unwritable_spool_leaves_the_memory(void **state)
 	fake_stop(c);
 }
 
+/* Chance decides how each request is answered and how large the events are; poison and what is too large stay so. */
+struct chance {
+	unsigned seed;
+	int calm; /* atomic: no more faults */
+};
+
+static struct fake_reply by_chance(void *ctx, const struct fake_request *r)
+{
+	static const int faults[] = {500, 502, 429, 408, 401, FAKE_RESET, FAKE_GARBAGE};
+	struct chance *chance = ctx;
+	unsigned dice = __atomic_add_fetch(&chance->seed, 2654435761u, __ATOMIC_SEQ_CST) >> 7;
+
+	if (r->body_len > 12000)
+		return (struct fake_reply){.status = 413};
+	for (unsigned i = 0; i < r->nids; i++)
+		if (r->ids[i] % 211 == 13)
+			return (struct fake_reply){.status = 400};
+	if (!__atomic_load_n(&chance->calm, __ATOMIC_SEQ_CST) && dice % 3 == 0)
+		return (struct fake_reply){.status = faults[dice / 3 % 7]};
+	return (struct fake_reply){.status = 201};
+}
+
+static void whatever_happens_every_event_is_accounted_for(void **state)
+{
+	enum { EVENTS = 1500 };
+
+	(void)state;
+	use_spool();
+	options.event_queue_size = 300;
+	options.refused_probe = 20;
+	options.retry_base = 2;
+	options.retry_max = 10;
+	for (unsigned seed = 1; seed <= 6; seed++) {
+		struct chance chance = {.seed = seed * 77777};
+		struct fake_collector *c = fake_start(by_chance, &chance);
+		unsigned poison = 0, lives = 0, at = 0;
+		struct shipper *s;
+
+		options.send_parallel = seed % 2 ? 1 : 5;
+		stats_reset();
+		given = 0;
+		/* Several lives, one after the other; what one leaves, the next finds. */
+		for (; at < EVENTS; lives++) {
+			s = ship_to(c->url);
+			options.shutdown_timeout = seed % 3 ? 0 : 30;
+			for (unsigned until = at + EVENTS / 3; at < until; at++) {
+				poison += at % 211 == 13;
+				while (give_sized(s, at, at % 97 == 0 ? 7000 : at * 31 % 400))
+					usleep(200);
+			}
+			if (at >= EVENTS)
+				__atomic_store_n(&chance.calm, 1, __ATOMIC_SEQ_CST);
+			else
+				shipper__free(s);
+		}
+		options.shutdown_timeout = 5000;
+		for (int i = 0; i < 10000 && c->nids < EVENTS - poison; i++)
+			usleep(1000);
+		for (struct ship_status st = {.queued_events = 1}; st.queued_events + st.spooled_events; usleep(1000))
+			shipper__status(s, &st);
+		shipper__free(s);
+		/* At least once each, poison never; everything that left the queue is named. */
+		for (unsigned i = 0; i < c->nids; i++)
+			assert_true(c->ids[i] % 211 != 13);
+		for (unsigned i = 0; i < EVENTS; i++) {
+			bool there = false;
+
+			for (unsigned k = 0; k < c->nids && !there; k++)
+				there = c->ids[k] == i;
+			assert_true(there || i % 211 == 13);
+		}
+		/* The end of a life gives up requests that had arrived: their events come again. */
+		assert_in_range(stats_get(STAT_ship_sent_events), EVENTS - poison, c->nids);
+		assert_true(stats_get(STAT_ship_dropped_poison) >= poison);
+		assert_int_equal(dropped(), stats_get(STAT_ship_dropped_poison));
+		fake_stop(c);
+	}
+}
+
 /* --- remote configuration ------------------------------------------------------------------------------------------
  */
 
@@ -952,6 +1031,7 @@ int main(void)
 		T(killed_it_loses_only_what_is_younger_than_the_sync_interval),
 		T(poison_from_the_spool_is_isolated_too),
 		T(an_unwritable_spool_leaves_the_memory),
+		T(whatever_happens_every_event_is_accounted_for),
 		T(configuration_is_fetched_at_the_start_and_at_intervals),
 		T(a_new_tag_fetches_it_and_the_same_does_not),
 		T(bad_options_are_refused),

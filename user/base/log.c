@@ -60,18 +60,17 @@ static const char *level_name(enum log_level level)
 	return "info";
 }
 
-/* Length of the UTF-8 character at p, 0 when there is none. p ends with a NUL. Overlong forms and surrogates are not
- * told from good ones, except where they would hide a control character. */
+/* Length of the well-formed UTF-8 character (RFC 3629) at p, 0 when there is none. p ends with a NUL. */
 static size_t character(const unsigned char *p)
 {
-	size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe1 && p[0] < 0xf0 ? 3 : 0;
+	size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
 
-	if (p[0] >= 0xf1 && p[0] < 0xf4)
-		n = 4;
 	for (size_t i = 1; i < n; i++)
 		if ((p[i] & 0xc0) != 0x80)
 			return 0;
-	if (p[0] == 0xed && p[1] >= 0xa0)
+	/* Overlong forms, surrogates, what lies beyond U+10FFFF. */
+	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
+		(p[0] == 0xf4 && p[1] > 0x8f))
 		return 0;
 	return n;
 }
@@ -149,26 +148,50 @@ static void put_line(enum log_level level, const char *module, const char *text)
 		write_stderr(level, module, text);
 }
 
-/* A place in the code is known by its format string. Two places that share a slot share the allowance: a flood of one
- * may cost the other a line, never the other way round. */
+/* A place in the code, known by its format string. */
 static struct site {
+	const char *fmt;
 	uint64_t since_ns;
 	unsigned lines;
 	unsigned long held;
 } sites[64];
 static pthread_mutex_t sites_lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* May this line be written? *held: how many were not, since the last one that was. */
+#define SITES (sizeof(sites) / sizeof(sites[0]))
+
+static bool is_over(const struct site *s, uint64_t now)
+{
+	return now - s->since_ns >= LOG_WINDOW_S * 1000000000ull;
+}
+
+/* Its own one, else one that is free, else the longest used one: then it shares what is left there. */
+static struct site *site_of(const char *fmt, uint64_t now)
+{
+	struct site *spare = &sites[0];
+
+	for (size_t i = 0; i < SITES; i++) {
+		if (sites[i].fmt == fmt)
+			return &sites[i];
+		if (sites[i].since_ns < spare->since_ns)
+			spare = &sites[i];
+	}
+	if (!spare->fmt || (is_over(spare, now) && !spare->held))
+		*spare = (struct site){.fmt = fmt, .since_ns = now};
+	return spare;
+}
+
+/* May this line be written? *held: how many like it were not. */
 static bool allowed(const char *fmt, unsigned long *held)
 {
-	struct site *s = &sites[((uintptr_t)fmt >> 3) % (sizeof(sites) / sizeof(sites[0]))];
 	uint64_t now = clock_mono_ns();
+	struct site *s;
 	bool yes;
 
 	pthread_mutex_lock(&sites_lock);
-	if (!s->since_ns || now - s->since_ns >= LOG_WINDOW_S * 1000000000ull) {
+	s = site_of(fmt, now);
+	if (is_over(s, now)) {
 		*held = s->held;
-		*s = (struct site){.since_ns = now};
+		*s = (struct site){.fmt = fmt, .since_ns = now};
 	}
 	yes = s->lines < LOG_BURST;
 	if (yes)

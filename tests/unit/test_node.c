@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -154,6 +155,51 @@ static void listening(void **state)
 	close(fd);
 }
 
+struct lines {
+	size_t n, stop_at, bytes;
+};
+
+static bool count_line(void *ctx, const char *line)
+{
+	struct lines *l = ctx;
+
+	l->bytes += strlen(line) + 1;
+	return ++l->n != l->stop_at;
+}
+
+/* More lines than any buffer holds, each of them once and whole; and no further than wanted. */
+static void lines(void **state)
+{
+	struct lines all = {0}, some = {.stop_at = 2}, none = {0};
+	uint32_t pid = (uint32_t)getpid();
+	static char *pages[400];
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), len, n = 0;
+	char *text;
+
+	(void)state;
+	/* Pages of two kinds in turn: a line of the map for each. */
+	for (size_t i = 0; i < 400; i++)
+		pages[i] = mmap(
+			NULL, page, i % 2 ? PROT_READ : PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	text = proc_read_all(pid, "maps", 1 << 20, &len);
+	assert_non_null(text);
+	for (size_t i = 0; i < len; i++)
+		n += text[i] == '\n';
+	assert_int_equal(proc_each_line(pid, "maps", count_line, &all), 0);
+	assert_true(n > 400);
+	assert_in_range(all.n, n - 4, n + 4); /* an allocation in between may map, too */
+	assert_true(all.bytes > 16384);
+	assert_int_equal(proc_each_line(pid, "maps", count_line, &some), 0);
+	assert_int_equal(some.n, 2);
+	/* One line without an end. */
+	assert_int_equal(proc_each_line(pid, "cmdline", count_line, &none), 0);
+	assert_int_equal(none.n, 0);
+	assert_int_equal(proc_each_line(pid, "no-such-file", count_line, &none), -ENOENT);
+	for (size_t i = 0; i < 400; i++)
+		munmap(pages[i], page);
+	free(text);
+}
+
 /* The files of another process are looked for in its root; what is no regular file is not opened. */
 static void files(void **state)
 {
@@ -195,6 +241,7 @@ int main(void)
 		cmocka_unit_test(maps),
 		cmocka_unit_test(ourselves),
 		cmocka_unit_test(listening),
+		cmocka_unit_test(lines),
 		cmocka_unit_test(files),
 	};
 

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -11,7 +12,6 @@
 #include "capture/procfs.h"
 
 #define CONF_MAX (4u << 20)
-#define NET_TCP_MAX (64u << 20)
 #define SOCKETS_MAX 4096
 #define CONTAINER_ID_LEN 64
 #define UID_LEN 36
@@ -174,30 +174,41 @@ static size_t add_port(uint16_t *v, size_t n, size_t max, uint16_t port)
 	return n + 1;
 }
 
+struct listening {
+	uint64_t *sockets;
+	size_t nsockets;
+	uint16_t *ports;
+	size_t n, max;
+};
+
+/* The kernel lists listening sockets first. What follows can be hundreds of thousands of connections, most of them
+ * waiting for their end. */
+static bool one_socket(void *ctx, const char *line)
+{
+	struct listening *l = ctx;
+	unsigned port, state;
+	uint64_t inode;
+
+	if (sscanf(line, " %*u: %*[0-9A-Fa-f]:%4x %*s %2x %*s %*s %*s %*u %*u %" SCNu64, &port, &state, &inode) != 3)
+		return true;
+	if (state != TCP_LISTEN)
+		return false;
+	if (port && among(l->sockets, l->nsockets, inode))
+		l->n = add_port(l->ports, l->n, l->max, (uint16_t)port);
+	return true;
+}
+
 size_t node_listening(uint32_t pid, uint16_t *ret, size_t max)
 {
-	static const char *const tables[] = {"net/tcp", "net/tcp6"};
-	uint64_t *sockets = calloc(SOCKETS_MAX, sizeof(*sockets)), inode;
-	size_t n = 0, nsockets, len;
-	unsigned port, state;
+	struct listening l = {.sockets = calloc(SOCKETS_MAX, sizeof(*l.sockets)), .ports = ret, .max = max};
 
-	if (!sockets)
+	if (!l.sockets)
 		return 0;
-	nsockets = socket_inodes(pid, sockets, SOCKETS_MAX);
-	for (size_t t = 0; t < 2; t++) {
-		char *text = proc_read_all(pid, tables[t], NET_TCP_MAX, &len), *save, *line;
-
-		if (!text)
-			continue;
-		for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-			if (sscanf(line, " %*u: %*[0-9A-Fa-f]:%4x %*s %2x %*s %*s %*s %*u %*u %" SCNu64, &port, &state,
-				    &inode) == 3 &&
-				state == 0x0a && port && among(sockets, nsockets, inode))
-				n = add_port(ret, n, max, (uint16_t)port);
-		free(text);
-	}
-	free(sockets);
-	return n;
+	l.nsockets = socket_inodes(pid, l.sockets, SOCKETS_MAX);
+	proc_each_line(pid, "net/tcp", one_socket, &l);
+	proc_each_line(pid, "net/tcp6", one_socket, &l);
+	free(l.sockets);
+	return l.n;
 }
 
 static size_t conf_ports(uint32_t pid, const char *prefix, struct listen_port *ret, size_t max)

@@ -57,6 +57,29 @@ ssize_t proc_read(uint32_t pid, const char *name, char *ret, size_t size)
 	return n;
 }
 
+int proc_each_line(uint32_t pid, const char *name, bool (*fn)(void *ctx, const char *line), void *ctx)
+{
+	int fd = proc_open(pid, name);
+	char text[8192], *line, *end;
+	bool more = true;
+	size_t have = 0;
+	ssize_t n = 0;
+
+	if (fd < 0)
+		return -errno;
+	while (more && (n = read_some(fd, text + have, sizeof(text) - have)) > 0) {
+		have += (size_t)n;
+		for (line = text; more && (end = memchr(line, '\n', have - (size_t)(line - text))); line = end + 1) {
+			*end = '\0';
+			more = fn(ctx, line);
+		}
+		have -= (size_t)(line - text);
+		memmove(text, line, have);
+	}
+	close(fd);
+	return n < 0 ? (int)n : 0;
+}
+
 /* Everything up to max; -EFBIG beyond. Closes the descriptor. */
 static char *read_all(int fd, size_t max, size_t *ret_len)
 {

@@ -14,6 +14,8 @@
 ssize_t proc_read(uint32_t pid, const char *name, char *ret, size_t size);
 /* A whole file of /proc, shorter than max bytes. Caller frees. NULL and errno. */
 char *proc_read_all(uint32_t pid, const char *name, size_t max, size_t *ret_len);
+/* Line by line in constant memory, until fn says false. An unfinished or overlong line ends it. 0 or negative errno. */
+int proc_each_line(uint32_t pid, const char *name, bool (*fn)(void *ctx, const char *line), void *ctx);
 
 struct proc_stat {
 	uint32_t ppid;

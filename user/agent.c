@@ -70,20 +70,24 @@ static void on_event(void *ctx, const struct event *e)
 		shipper__give(a->shipper, e->json);
 }
 
-static bool passes_filter(const struct agent *a, const struct exchange *x)
+static bool passes_filter(const struct config_filter *f, const struct transaction *t)
 {
+	const struct exchange *x = t->client;
+	const struct rec_worker *w = &t->worker;
 	struct span host = headers__get(&x->req.headers, SPAN_LIT("host"));
 
 	if (x->req.authority.n)
 		host = buf_span(&x->req.authority);
-	return config_filter_pass(&a->config->filter, host, buf_span(&x->req.target), x->conn.local.port);
+	return config_filter_pass(f, host, buf_span(&x->req.target), x->conn.local.port) &&
+	       config_filter_pass_pod(f, span_of(w->pod_namespace, strnlen(w->pod_namespace, WORKER_TEXT_MAX)),
+		       span_of(w->pod, strnlen(w->pod, WORKER_TEXT_MAX)));
 }
 
 static void on_transaction(void *ctx, struct transaction *t)
 {
 	struct agent *a = ctx;
 
-	if (passes_filter(a, t->client)) {
+	if (passes_filter(&a->config->filter, t)) {
 		moesif__on_transaction(a->moesif, t);
 		return;
 	}

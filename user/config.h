@@ -28,7 +28,9 @@ struct u32list {
 struct config_filter {
 	struct strlist include_hosts, exclude_hosts;
 	struct strlist include_paths, exclude_paths;
-	struct u32list include_ports, exclude_ports; /* ports that Kong listens on */
+	struct u32list include_ports, exclude_ports;	       /* ports that Kong listens on */
+	struct strlist include_namespaces, exclude_namespaces; /* of the pod that Kong runs in */
+	struct strlist include_pods, exclude_pods;
 };
 
 #define CONFIG_OPTIONS_MAX 128
@@ -85,5 +87,7 @@ bool config_ships(const struct config *c);
 /* Does this call pass the filter? host may carry a port, path a query; port 0: not known (passes port lists that
  * include nothing). */
 bool config_filter_pass(const struct config_filter *f, struct span host, struct span path, uint16_t port);
+/* Does the node that it was made to? Outside a pod both names are empty, which no include list but "*" takes. */
+bool config_filter_pass_pod(const struct config_filter *f, struct span pod_namespace, struct span pod);
 
 #endif

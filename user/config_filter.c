@@ -49,3 +49,14 @@ bool config_filter_pass(const struct config_filter *f, struct span host, struct 
 	       (f->include_paths.n == 0 || any_glob(&f->include_paths, path, false)) &&
 	       (f->include_ports.n == 0 || any_port(&f->include_ports, port));
 }
+
+static bool listed(const struct strlist *include, const struct strlist *exclude, struct span text)
+{
+	return !any_glob(exclude, text, false) && (include->n == 0 || any_glob(include, text, false));
+}
+
+bool config_filter_pass_pod(const struct config_filter *f, struct span pod_namespace, struct span pod)
+{
+	return listed(&f->include_namespaces, &f->exclude_namespaces, pod_namespace) &&
+	       listed(&f->include_pods, &f->exclude_pods, pod);
+}

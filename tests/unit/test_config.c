@@ -705,6 +705,39 @@ static void filters_by_host_path_and_port(void **state)
 	config__free(c);
 }
 
+static void filters_by_namespace_and_pod(void **state)
+{
+	static const struct {
+		const char *pod_namespace, *pod;
+		bool want;
+	} cases[] = {
+		{"edge", "kong-0", true},
+		{"edge-2", "kong-1", true},
+		{"edge-test", "kong-0", false},
+		{"Edge", "kong-0", false},
+		{"edge", "kong-canary-0", false},
+		{"edge", "", true},
+		{"", "", false},
+	};
+	struct config *none = GOOD("run"), *c = GOOD("run", "--include-namespaces", "edge*", "--exclude-namespaces",
+						   "edge-test", "--exclude-pods", "*-canary-*");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct span name = span_str(cases[i].pod_namespace), pod = span_str(cases[i].pod);
+
+		assert_int_equal(config_filter_pass_pod(&c->filter, name, pod), cases[i].want);
+		assert_true(config_filter_pass_pod(&none->filter, name, pod));
+	}
+	config__free(c);
+	c = GOOD("run", "--include-pods", "kong-0,kong-1");
+	assert_true(config_filter_pass_pod(&c->filter, SPAN_LIT(""), SPAN_LIT("kong-1")));
+	assert_false(config_filter_pass_pod(&c->filter, SPAN_LIT("edge"), SPAN_LIT("kong-2")));
+	assert_false(config_filter_pass_pod(&c->filter, SPAN_LIT(""), SPAN_LIT("")));
+	config__free(c);
+	config__free(none);
+}
+
 static void globs_take_linear_time(void **state)
 {
 	char text[4096];
@@ -769,6 +802,7 @@ int main(void)
 		T(reload_reads_the_files_again),
 		T(bodies_are_captured_as_far_as_they_are_wanted),
 		T(filters_by_host_path_and_port),
+		T(filters_by_namespace_and_pod),
 		T(globs_take_linear_time),
 		T(the_reference_is_up_to_date),
 	};

@@ -87,7 +87,8 @@ static void write_text(struct json_out *o, struct span key, struct span value)
 
 const char *completeness_text(const struct message *m)
 {
-	static const char *const text[] = {"missing", "open", "complete", "closed", "reset", "lost", "limit", "idle"};
+	static const char *const text[] = {"missing", "open", "complete", "closed", "reset", "lost", "limit", "idle",
+		"invalid"};
 
 	if (m->end == MSG_COMPLETE && (m->head_partial || m->headers.overflow))
 		return "headers_partial";
@@ -243,6 +244,8 @@ static void write_worker(struct json_out *o, const struct event_parts *p)
 		write_text(o, SPAN_LIT("pod"), span_of(t->worker.pod, strnlen(t->worker.pod, WORKER_TEXT_MAX)));
 		write_text(o, SPAN_LIT("pod_namespace"),
 			span_of(t->worker.pod_namespace, strnlen(t->worker.pod_namespace, WORKER_TEXT_MAX)));
+		write_text(o, SPAN_LIT("pod_uid"),
+			span_of(t->worker.pod_uid, strnlen(t->worker.pod_uid, WORKER_TEXT_MAX)));
 		write_text(o, SPAN_LIT("container"),
 			span_of(t->worker.container, strnlen(t->worker.container, WORKER_TEXT_MAX)));
 	}

@@ -268,13 +268,22 @@ static void test_times(void **state)
 /* nginx refuses such a request, and no plugin sees it: the wire does. */
 static void test_refused_by_nginx(void **state)
 {
+	struct transaction *t;
+
 	(void)state;
 	run((struct txn_spec){.creq = "GET / HTTP/1.1\nHost: a\nAuthorization: Basic dXNlcjpwYXNz\nAuthorization: "
 				      "Basic Ym9iOnBhc3M=\n\n",
 		.cresp = "HTTP/1.1 400 Bad Request\n\n"});
 	assert_string_equal(txn_str(&out, "response.status"), "400");
 	assert_int_equal(json_array_size(txn_at(out.root, "request.headers.authorization")), 2);
-	accounted(1);
+	/* A request that could not be read on, as one with a chunk of no size, says so. */
+	t = txn_build(&(struct txn_spec){.creq = "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n",
+		.cresp = "HTTP/1.1 400 Bad Request\n\n"});
+	t->client->req.end = MSG_BAD;
+	moesif__on_transaction(m, t);
+	assert_string_equal(txn_str(&out, "metadata.kong.request"), "invalid");
+	assert_true(out.e.incomplete);
+	accounted(2);
 }
 
 static void test_too_large(void **state)

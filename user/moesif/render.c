@@ -87,8 +87,8 @@ static void write_text(struct json_out *o, struct span key, struct span value)
 
 const char *completeness_text(const struct message *m)
 {
-	static const char *const text[] = {"missing", "open", "complete", "closed", "reset", "lost", "limit", "idle",
-		"invalid"};
+	static const char *const text[] = {
+		"missing", "open", "complete", "closed", "reset", "lost", "limit", "idle", "invalid"};
 
 	if (m->end == MSG_COMPLETE && (m->head_partial || m->headers.overflow))
 		return "headers_partial";

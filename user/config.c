@@ -211,6 +211,19 @@ static void settle_bodies(struct config *c)
 	c->capture.capture_bodies = c->wire.request_body || c->wire.response_body;
 }
 
+/* After settle_output: NULL stands for "none". */
+static void check_listen(const struct config *c, struct report *r)
+{
+	struct endpoint e;
+
+	if (c->metrics_listen &&
+		(endpoint_parse(span_str(c->metrics_listen), &e) || (e.family != ADDR_IP4 && e.family != ADDR_IP6)))
+		report__error(r,
+			"metrics_listen: expected an address and a port such as 127.0.0.1:9464 or [::1]:9464, or "
+			"none; found \"%s\"",
+			c->metrics_listen);
+}
+
 static void check_filter(const struct config *c, struct report *r)
 {
 	char error[FILTER_ERROR_LEN] = "out of memory";
@@ -231,6 +244,7 @@ static int finish(struct config *c, struct report *r)
 	check_files(c, r);
 	check_filter(c, r);
 	settle_output(c);
+	check_listen(c, r);
 	settle_bodies(c);
 	if (r->errors)
 		return -EINVAL;

@@ -59,6 +59,9 @@ void tls_report__each(const struct tls_report *r, void (*fn)(void *ctx, const st
 
 void tls_report__free(struct tls_report *r)
 {
-	while (!list_empty(&r->rows))
-		tls_report__drop(r, list_entry(r->rows.next, struct row, node)->tls.pid);
+	struct list *it, *next;
+
+	list_for_each_safe (it, next, &r->rows)
+		free(list_entry(it, struct row, node));
+	list_init(&r->rows);
 }

@@ -85,6 +85,11 @@ def main():
         match = re.search(r"expr: (?:>-\n((?:          .*\n)+)|(.*)\n)", body)
         check(f"alert {name}", ask(" ".join((match.group(1) or match.group(2)).split()), names)
               + [what for what in ("severity:", "summary:", "description:", "for:") if what not in body])
+    page = (ROOT / "docs/MONITORING.md").read_text()
+    check("docs/MONITORING.md names metrics that there are", [
+        word for name, labels in re.findall(r"`((?:kongtap|process)_[a-z0-9_]+)(?:\{([a-z,]+)\})?`", page)
+        for word in ([] if name in names else [name])
+        + [f"{name}{{{label}}}" for label in filter(None, labels.split(",")) if label not in names.get(name, {})]])
     promtool = shutil.which("promtool")
     if promtool:
         result = subprocess.run([promtool, "test", "rules", "alerts_test.yml"], cwd=ROOT / "deploy/prometheus",

@@ -48,7 +48,7 @@ class Call:
 
     def __init__(self, method, target, headers=(), body=None, chunks=None, version="1.1", host="127.0.0.1", trailers="",
                  connection=""):
-        self.method, self.target, self.body = method, named(target), body
+        self.method, self.target = method, named(target)
         lines = [f"{method} {self.target} HTTP/{version}"]
         if host is not None:
             lines.append(f"Host: {host}")

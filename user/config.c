@@ -27,6 +27,10 @@ static void filter_free(struct config_filter *f)
 	strlist_free(&f->exclude_hosts);
 	strlist_free(&f->include_paths);
 	strlist_free(&f->exclude_paths);
+	strlist_free(&f->include_namespaces);
+	strlist_free(&f->exclude_namespaces);
+	strlist_free(&f->include_pods);
+	strlist_free(&f->exclude_pods);
 	free(f->include_ports.v);
 	free(f->exclude_ports.v);
 }

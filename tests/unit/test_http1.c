@@ -347,8 +347,33 @@ static void test_proxy_source(void **state)
 		rig__data(&r, DIR_IN, v2 + cut, sizeof(v2) - 1 - cut);
 		rig__out(&r, OK0);
 		assert_string_equal(rig_text(&r.brief), "GET /a 1.1 complete 0 \"\" > 200 1.1 complete 0 \"\"\n");
+		assert_int_equal(r.last.peer.port, 0x04d2);
+		assert_memory_equal(r.last.peer.addr, "\xc0\0\2\1", 4);
 		rig__free(&r);
 	}
+	rig__init(&r);
+	rig__open(&r, CONN_ACCEPTED);
+	rig__in(&r, "PROXY TCP6 2001:db8::7 2001:db8::1 4711 443\r\n");
+	rig__in(&r, GETA);
+	rig__out(&r, OK0);
+	assert_int_equal(r.done, 1);
+	assert_int_equal(r.last.peer.family, ADDR_IP6);
+	assert_int_equal(r.last.peer.port, 4711);
+	rig__free(&r);
+	/* What it does not know, and what is broken. */
+	rig__init(&r);
+	rig__open(&r, CONN_ACCEPTED);
+	rig__in(&r, "PROXY UNKNOWN\r\n" GETA);
+	rig__out(&r, OK0);
+	assert_int_equal(r.done, 1);
+	assert_int_equal(r.last.peer.port, 50000);
+	r.key.gen++;
+	rig__open(&r, CONN_ACCEPTED);
+	rig__in(&r, "PROXY TCP4 nonsense without an end "
+		    "......................................................................"
+		    "................................................................................................");
+	assert_int_equal(r.ignored, 1);
+	rig__free(&r);
 }
 
 int main(void)

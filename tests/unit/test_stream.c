@@ -52,10 +52,10 @@ static void test_table(void **state)
 		seen += st.lost + st.data.n + st.gap;
 		assert_int_equal(seen, s.next);
 	}
-	assert_int_equal(stream__end(&s, 70), 0);
-	assert_int_equal(stream__end(&s, 60), 0);
-	assert_int_equal(stream__end(&s, 75), 5);
-	assert_int_equal(stream__end(&s, 75), 0);
+	assert_int_equal(stream__end(&s, 70, GAP_LOST), 0);
+	assert_int_equal(stream__end(&s, 60, GAP_LOST), 0);
+	assert_int_equal(stream__end(&s, 75, GAP_LOST), 5);
+	assert_int_equal(stream__end(&s, 75, GAP_LOST), 0);
 }
 
 static void test_overflow(void **state)
@@ -74,7 +74,7 @@ static void test_overflow(void **state)
 	assert_int_equal(s.next, UINT64_MAX);
 	d = (struct rec_data){.pos = UINT64_MAX};
 	assert_int_equal(stream__take(&s, &d, &st), 0);
-	assert_int_equal(stream__end(&s, UINT64_MAX), 0);
+	assert_int_equal(stream__end(&s, UINT64_MAX, GAP_LOST), 0);
 }
 
 static void test_causes(void **state)

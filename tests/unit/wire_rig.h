@@ -25,7 +25,9 @@ struct rig {
 	struct conn_key key;
 	uint64_t pos[2];
 	uint64_t t_ns;
-	unsigned begun, done, ignored;
+	unsigned begun, done, ignored, skips;
+	uint64_t skip[2];
+	struct conn_facts last;	 /* of the exchange that came out last */
 	uint64_t open_ids[4096]; /* begun and not done */
 	unsigned nopen;
 };
@@ -127,6 +129,7 @@ static inline void rig_done(void *ctx, struct exchange *x)
 	/* Begun if, and only if, its request's head was whole. */
 	assert_int_equal(was_open, x->req.head_done);
 	r->done++;
+	r->last = x->conn;
 	rig_exchange(&r->brief, x, false);
 	rig_exchange(&r->whole, x, true);
 	exchange__free(x);
@@ -140,13 +143,24 @@ static inline void rig_ignored(void *ctx, const struct conn_key *key)
 	r->ignored++;
 }
 
+static inline void rig_skip(void *ctx, const struct conn_key *key, uint64_t in_until, uint64_t out_until)
+{
+	struct rig *r = ctx;
+
+	(void)key;
+	assert_true(in_until >= r->skip[DIR_IN] && out_until >= r->skip[DIR_OUT]);
+	r->skip[DIR_IN] = in_until;
+	r->skip[DIR_OUT] = out_until;
+	r->skips++;
+}
+
 static inline void rig__init_with(struct rig *r, const struct wire_limits *l)
 {
 	*r = (struct rig){.t_ns = 1000 * MS, .limits = *l, .key = {.gen = 1, .obj = 7, .pid = 42}};
 	buf__init(&r->brief, 8u << 20);
 	buf__init(&r->whole, 64u << 20);
-	r->c = conns__new(
-		&r->limits, (struct exchange_sink){rig_begun, rig_done, r}, (struct conn_ignore_sink){rig_ignored, r});
+	r->c = conns__new(&r->limits, (struct exchange_sink){rig_begun, rig_done, r},
+		(struct conn_ignore_sink){rig_ignored, r, rig_skip});
 	assert_non_null(r->c);
 }
 

@@ -6,8 +6,9 @@
 #include "base/stats.h"
 #include "wire/preamble.h"
 
-#define HELD_MAX 4096 /* a PROXY preamble with its extensions, or the beginning of a start line */
-#define TURNS_MAX 16  /* HTTP shows itself in two changes of direction at the latest */
+#define HELD_MAX 4096	     /* a PROXY preamble with its extensions, or the beginning of a start line */
+#define SKIP_MIN (64u << 10) /* telling costs a system call */
+#define TURNS_MAX 16	     /* HTTP shows itself in two changes of direction at the latest */
 
 enum verdict { SPEAKS_NO, SPEAKS_MAYBE, SPEAKS_YES };
 
@@ -308,6 +309,19 @@ bool conn__gap(struct conn *c, enum direction dir, uint64_t n, enum gap_cause ca
 	c->facts.from_start = false;
 	drop_held(c);
 	return true;
+}
+
+uint64_t conn__skip(struct conn *c, enum direction dir)
+{
+	uint64_t n, until;
+
+	if (c->state != CONN_SPEAKS || !c->ops->useless)
+		return 0;
+	n = c->ops->useless(c->proto, carries_requests(c->facts.leg, dir));
+	if (n < SKIP_MIN || __builtin_add_overflow(c->stream[dir].next, n, &until) || until < c->skip[dir] + SKIP_MIN)
+		return 0;
+	c->skip[dir] = until;
+	return until;
 }
 
 bool conn__is_busy(const struct conn *c)

@@ -195,7 +195,18 @@ static void on_data(struct conns *c, const struct rec_data *d, uint64_t t_ns)
 	useful = conn__gap(it, dir, st.gap, st.cause, t_ns) && useful;
 	if (!useful)
 		tell_ignore(c, &d->key);
+	else if (c->ignore.skip && conn__skip(it, dir))
+		c->ignore.skip(c->ignore.ctx, &d->key, it->skip[DIR_IN], it->skip[DIR_OUT]);
 	place(c, it, t_ns);
+}
+
+/* What is missing at the end was not asked for, or is lost. */
+static void end_stream(struct conn *it, enum direction dir, uint64_t pos, uint64_t t_ns)
+{
+	uint64_t asked = it->skip[dir] < pos ? it->skip[dir] : pos;
+
+	conn__gap(it, dir, stream__end(&it->stream[dir], asked, GAP_LIMIT), GAP_LIMIT, t_ns);
+	conn__gap(it, dir, stream__end(&it->stream[dir], pos, GAP_LOST), GAP_LOST, t_ns);
 }
 
 static void on_close(struct conns *c, const struct rec_close *cl, uint64_t t_ns)
@@ -204,8 +215,8 @@ static void on_close(struct conns *c, const struct rec_close *cl, uint64_t t_ns)
 
 	if (!it)
 		return;
-	conn__gap(it, DIR_IN, stream__end(&it->stream[DIR_IN], cl->in_pos), GAP_LOST, t_ns);
-	conn__gap(it, DIR_OUT, stream__end(&it->stream[DIR_OUT], cl->out_pos), GAP_LOST, t_ns);
+	end_stream(it, DIR_IN, cl->in_pos, t_ns);
+	end_stream(it, DIR_OUT, cl->out_pos, t_ns);
 	end(c, it, ENDING_CLOSE, t_ns);
 }
 

@@ -14,8 +14,11 @@ struct conns;
 
 /* Told when a connection turns out to be of no use (not HTTP, over a limit), so that the capture can stop copying. */
 struct conn_ignore_sink {
-	void (*fn)(void *ctx, const struct conn_key *key); /* fn may be NULL */
+	void (*fn)(void *ctx, const struct conn_key *key); /* may be NULL */
 	void *ctx;
+	/* May be NULL. Bytes before these positions are of no use (a long body of which enough is known); the
+	 * connection is still wanted. Positions only grow. */
+	void (*skip)(void *ctx, const struct conn_key *key, uint64_t in_until, uint64_t out_until);
 };
 
 /* NULL and errno ENOMEM. The sinks are called from within conns__on_record and conns__free. */

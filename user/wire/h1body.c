@@ -158,6 +158,45 @@ enum h1chunk_step h1chunk__next(struct h1chunk *c, struct span *in, struct span 
 	return H1CHUNK_MORE;
 }
 
+#define SIZE_DIGITS_MAX 8 /* of a size that is believed without more evidence */
+#define SIZE_LINE_MAX 64
+
+/* A size line at the front of *in, with CR LF as all but the oddest senders write it: cut off. */
+static bool cut_size_line(struct span *in, uint64_t *size)
+{
+	const char *lf = memchr(in->p, '\n', in->n < SIZE_LINE_MAX ? in->n : SIZE_LINE_MAX);
+	size_t n = 0;
+
+	*size = 0;
+	while (n < in->n && hex(in->p[n]) >= 0)
+		*size = *size * 16 + (uint64_t)hex(in->p[n++]);
+	if (!lf || !n || n > SIZE_DIGITS_MAX || lf == in->p || lf[-1] != '\r')
+		return false;
+	if (in->p[n] != '\r' && in->p[n] != ';' && in->p[n] != ' ')
+		return false;
+	*in = span_skip(*in, (size_t)(lf - in->p) + 1);
+	return true;
+}
+
+bool h1chunk_looks(struct span in)
+{
+	uint64_t size;
+
+	if (!in.n)
+		return false;
+	while (in.n) {
+		if (!cut_size_line(&in, &size))
+			return false;
+		if (!size || in.n < size + 2)
+			return true;
+		in = span_skip(in, (size_t)size);
+		if (in.p[0] != '\r' || in.p[1] != '\n')
+			return false;
+		in = span_skip(in, 2);
+	}
+	return true;
+}
+
 uint64_t h1chunk__gap(struct h1chunk *c, uint64_t n)
 {
 	if (c->at != H1CHUNK_DATA)

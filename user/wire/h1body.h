@@ -30,6 +30,8 @@ enum h1chunk_step { H1CHUNK_MORE, H1CHUNK_BODY, H1CHUNK_LAST, H1CHUNK_BAD };
 
 /* Takes from the front of *in. BODY: *body is the next piece; LAST: the zero chunk's line is over, trailers follow. */
 enum h1chunk_step h1chunk__next(struct h1chunk *c, struct span *in, struct span *body);
+/* After a loss in the framing: do chunks begin here? All that are whole in `in` must be right. */
+bool h1chunk_looks(struct span in);
 /* How many of n missing bytes are data of the present chunk; they are passed over. */
 uint64_t h1chunk__gap(struct h1chunk *c, uint64_t n);
 

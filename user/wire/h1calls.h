@@ -15,6 +15,8 @@ struct h1call {
 	bool overtaken; /* bytes of the direction of requests were lost since, other than of its body */
 	bool doubtful;	/* its response came after such a hole, which may have held its own and a whole other call: held
 			 * back until the next position of the direction of requests says that there was none */
+	bool patched;	/* chunks of its response were lost and found again: whether they are all its own is known then,
+			   too */
 	bool begun;
 	bool tentative; /* found while looking for a place to go on; not believed before its start line was read */
 	bool unasked;	/* only its response was seen */

@@ -106,7 +106,7 @@ void h1conn__settle(struct proto *p, uint64_t t_ns)
 {
 	struct h1call *c;
 
-	while ((c = h1calls__first(&p->calls)) != NULL && c->req_over && c->resp_over && !c->doubtful) {
+	while ((c = h1calls__first(&p->calls)) != NULL && c->req_over && c->resp_over && !c->doubtful && !c->patched) {
 		begin(p, c);
 		hand_on(p, c, t_ns);
 		h1calls__pop(&p->calls);
@@ -129,9 +129,9 @@ void h1conn__confirm(struct proto *p, uint64_t t_ns)
 {
 	struct h1call *c = h1calls__first(&p->calls);
 
-	if (!c || !c->doubtful)
+	if (!c || !(c->doubtful || c->patched))
 		return;
-	c->doubtful = false;
+	c->doubtful = c->patched = false;
 	h1conn__settle(p, t_ns);
 }
 
@@ -150,14 +150,32 @@ static struct exchange *part(struct proto *p, struct exchange *x, uint64_t t_ns)
 	return own;
 }
 
+/* The chunks at its end may be those of another response. */
+static void deny_end(struct proto *p, struct h1call *c, uint64_t t_ns)
+{
+	c->patched = false;
+	if (!c->resp_over)
+		return;
+	if (c->x) {
+		c->x->resp.end = MSG_LOST;
+		headers__clear(&c->x->resp.trailers);
+	}
+	h1conn__settle(p, t_ns);
+}
+
 void h1conn__deny(struct proto *p, uint64_t t_ns)
 {
 	struct h1call *c = h1calls__first(&p->calls);
 	struct exchange *own = NULL;
 
-	if (!c || !c->doubtful)
+	if (!c)
 		return;
-	c->doubtful = false;
+	if (!c->doubtful) {
+		if (c->patched)
+			deny_end(p, c, t_ns);
+		return;
+	}
+	c->doubtful = c->patched = false;
 	if (!c->resp_over) {
 		http1_reader__reset(p->resp.reader);
 		p->resp.reading = p->resp.synced = false;
@@ -309,7 +327,7 @@ static void h1conn__tick(struct proto *p, uint64_t t_ns)
 		return;
 	if (!c->req_over && (!x->req.head_done || !quiet(&x->req, t_ns, idle_ns)))
 		return;
-	if (c->doubtful) {
+	if (c->doubtful || (c->patched && c->resp_over)) {
 		h1conn__deny(p, t_ns);
 		return;
 	}
@@ -333,6 +351,24 @@ static bool h1conn__busy(const struct proto *p)
 	return false;
 }
 
+/* Body bytes beyond what is kept of a body are of no use. */
+static uint64_t h1conn__useless(const struct proto *p, bool is_request)
+{
+	const struct h1side *s = is_request ? &p->req : &p->resp;
+	const struct h1call *c;
+	const struct message *m;
+
+	if (!s->reading)
+		return 0;
+	c = is_request ? &p->calls.v[p->calls.n - 1] : p->calls.v;
+	if (!is_request && c->unsure)
+		return 0;
+	m = c->x ? is_request ? &c->x->req : &c->x->resp : NULL;
+	if (m && !m->body_truncated && m->body.n < m->body.max)
+		return 0;
+	return http1_reader__body_ahead(s->reader);
+}
+
 const struct proto_ops http1_ops = {
 	.name = "http/1",
 	.id = PROTO_HTTP1,
@@ -343,5 +379,6 @@ const struct proto_ops http1_ops = {
 	.close = h1conn__close,
 	.tick = h1conn__tick,
 	.busy = h1conn__busy,
+	.useless = h1conn__useless,
 	.free = h1conn__free,
 };

@@ -42,8 +42,8 @@ void h1conn__settle(struct proto *p, uint64_t t_ns);
 /* The direction of requests moved on without a gap: doubtful pairs are right; or with one: they may not be. */
 void h1conn__confirm(struct proto *p, uint64_t t_ns);
 void h1conn__deny(struct proto *p, uint64_t t_ns);
-/* A response to a request whose method was not seen is over when the next request comes, whatever its head said: it may
- * have been the answer to a HEAD. */
+/* A response that was patched, or to a request whose method was not seen, is over when the next request comes: chunks
+ * may have been found where there were none, and it may have been the answer to a HEAD. */
 void h1conn__end_unsure(struct proto *p, uint64_t t_ns);
 /* Account for what heads and readers hold. 0 or -ENOSPC. */
 int h1conn__charge(struct proto *p);

@@ -138,8 +138,8 @@ enum proto_state h1conn__requests(struct proto *p, struct span in, uint64_t t_ns
 {
 	enum proto_state st = PROTO_GOOD;
 
-	h1conn__confirm(p, t_ns);
 	h1conn__end_unsure(p, t_ns);
+	h1conn__confirm(p, t_ns);
 	do {
 		if (!p->req.reading && !begin_message(p, &in, t_ns, start, &st))
 			break;
@@ -173,8 +173,8 @@ void h1conn__request_gap(struct proto *p, uint64_t n, enum gap_cause cause, uint
 {
 	struct span none = {0};
 
-	h1conn__deny(p, t_ns);
 	h1conn__end_unsure(p, t_ns);
+	h1conn__deny(p, t_ns);
 	p->last = H1LAST_REQUEST;
 	if (p->req.reading) {
 		struct h1call *c = h1calls__last(&p->calls);

@@ -247,7 +247,8 @@ void h1conn__end_unsure(struct proto *p, uint64_t t_ns)
 {
 	struct h1call *c = h1calls__first(&p->calls);
 
-	if (!c || !c->unsure || !p->resp.reading)
+	if (!c || !p->resp.reading ||
+		!(c->unsure || (c->req_over && (c->patched || http1_reader__searching(p->resp.reader)))))
 		return;
 	lose_response(c);
 	stop_reading(p);
@@ -277,11 +278,45 @@ static void check_contradiction(struct proto *p, struct span in, uint64_t t_ns, 
 	}
 }
 
+/* True: chunks were found, go on reading. */
+static bool search(struct proto *p, struct span in, uint64_t t_ns, bool start)
+{
+	struct h1call *c = h1calls__first(&p->calls);
+
+	if (start && http1_reader__resume(p->resp.reader, in)) {
+		c->patched = true;
+		stats_inc(STAT_wire_resyncs);
+		return true;
+	}
+	/* Part of the body, but nobody knows which. */
+	stats_add(STAT_wire_unsynced_bytes, in.n);
+	if (c->x) {
+		exchange__body_gap(c->x, &c->x->resp, in.n, GAP_LOST);
+		h1conn_saw(&c->x->resp, in.n, t_ns);
+	}
+	return false;
+}
+
+/* Bytes of the response that is being read are missing, other than of its body's known length. True: it goes on. */
+static bool go_on_searching(struct proto *p, struct h1call *c, uint64_t n, enum gap_cause cause, uint64_t t_ns)
+{
+	if (c != h1calls__last(&p->calls) || c->unsure || !http1_reader__search(p->resp.reader))
+		return false;
+	if (c->x) {
+		/* Framing among them is not told apart. */
+		exchange__body_gap(c->x, &c->x->resp, n, cause);
+		h1conn_saw(&c->x->resp, n, t_ns);
+	}
+	return true;
+}
+
 enum proto_state h1conn__responses(struct proto *p, struct span in, uint64_t t_ns, bool start)
 {
 	enum proto_state st = PROTO_GOOD;
 
 	check_contradiction(p, in, t_ns, start);
+	if (p->resp.reading && http1_reader__searching(p->resp.reader) && !search(p, in, t_ns, start))
+		return st;
 	do {
 		if (!p->resp.reading && !begin_message(p, &in, t_ns, start, &st))
 			break;
@@ -310,6 +345,8 @@ void h1conn__response_gap(struct proto *p, uint64_t n, enum gap_cause cause, uin
 		if (passed == n)
 			return;
 		if (p->resp.reading) {
+			if (go_on_searching(p, c, n - passed, cause, t_ns))
+				return;
 			stop_reading(p);
 			if (c->x)
 				c->x->resp.gap_causes |= (uint8_t)(1u << cause);

@@ -31,6 +31,9 @@
 #include "wire/h1body.h"
 #include "wire/h1line.h"
 
+/* A body until the close has no known length, and what is taken for one may be a mistake that shows later. */
+#define CLOSE_AHEAD (16u << 20)
+
 enum at {
 	AT_NOTHING,
 	AT_LINE,
@@ -39,6 +42,7 @@ enum at {
 	AT_HEAD,	 /* whole; the body's kind is decided when it is asked for */
 	AT_LENGTH,
 	AT_CHUNKS,
+	AT_SEARCH, /* in chunks, the place lost */
 	AT_CLOSE,
 	AT_END,
 };
@@ -387,6 +391,7 @@ static enum http1_step read_some(struct http1_reader *r, struct span *in, struct
 	case AT_LENGTH:
 	case AT_CLOSE:
 		return read_plain(r, in, body);
+	case AT_SEARCH:
 	case AT_HEAD:
 	case AT_END:
 	case AT_NOTHING:
@@ -426,8 +431,45 @@ uint64_t http1_reader__gap(struct http1_reader *r, uint64_t n)
 		return n;
 	case AT_CHUNKS:
 		return h1chunk__gap(&r->chunk, n);
+	case AT_SEARCH:
 	case AT_CLOSE:
 		return n;
+	default:
+		return 0;
+	}
+}
+
+bool http1_reader__search(struct http1_reader *r)
+{
+	if (r->at != AT_CHUNKS)
+		return false;
+	r->at = AT_SEARCH;
+	return true;
+}
+
+bool http1_reader__searching(const struct http1_reader *r)
+{
+	return r->at == AT_SEARCH;
+}
+
+bool http1_reader__resume(struct http1_reader *r, struct span in)
+{
+	if (!h1chunk_looks(in))
+		return false;
+	r->chunk = (struct h1chunk){0};
+	r->at = AT_CHUNKS;
+	return true;
+}
+
+uint64_t http1_reader__body_ahead(const struct http1_reader *r)
+{
+	switch (r->at) {
+	case AT_LENGTH:
+		return r->left;
+	case AT_CHUNKS:
+		return r->chunk.at == H1CHUNK_DATA ? r->chunk.left : 0;
+	case AT_CLOSE:
+		return CLOSE_AHEAD;
 	default:
 		return 0;
 	}

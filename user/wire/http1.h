@@ -33,6 +33,14 @@ void http1_reader__salvage(struct http1_reader *r);
 /* How many of the n bytes that are missing now belong to the body and are passed over. Fewer than n: the rest is not
  * known to be anything; call reset unless next (with an empty *in) says END. */
 uint64_t http1_reader__gap(struct http1_reader *r, uint64_t n);
+/* More than its data was lost in a chunked body: pass everything over until chunks are found again, if that is where
+ * it is. False: it is not in chunks. */
+bool http1_reader__search(struct http1_reader *r);
+bool http1_reader__searching(const struct http1_reader *r);
+/* While searching, at the beginning of what a call moved: go on here if chunks begin here. */
+bool http1_reader__resume(struct http1_reader *r, struct span in);
+/* How many of the bytes to come are body for certain, as far as that is known. */
+uint64_t http1_reader__body_ahead(const struct http1_reader *r);
 /* The message was handed on: go on reading without it. The head must be whole. */
 void http1_reader__forget(struct http1_reader *r);
 /* The present message ends with the connection. */

@@ -58,7 +58,7 @@ int stream__take(struct stream *s, const struct rec_data *d, struct stream_step 
 	return 0;
 }
 
-uint64_t stream__end(struct stream *s, uint64_t pos)
+uint64_t stream__end(struct stream *s, uint64_t pos, enum gap_cause cause)
 {
 	uint64_t missing;
 
@@ -66,6 +66,6 @@ uint64_t stream__end(struct stream *s, uint64_t pos)
 		return 0;
 	missing = pos - s->next;
 	s->next = pos;
-	count_gap(GAP_LOST, missing);
+	count_gap(cause, missing);
 	return missing;
 }

@@ -22,7 +22,7 @@ struct stream_step {
 
 /* 0; -EOVERFLOW: the record's positions are impossible, nothing is taken. Counts gaps and late bytes. */
 int stream__take(struct stream *s, const struct rec_data *d, struct stream_step *ret);
-/* The direction ended at this position: how many bytes are missing up to it (counted). */
-uint64_t stream__end(struct stream *s, uint64_t pos);
+/* The direction got to this position at its end: how many bytes are missing up to it (counted under the cause). */
+uint64_t stream__end(struct stream *s, uint64_t pos, enum gap_cause cause);
 
 #endif

@@ -216,6 +216,11 @@ static void see_named(struct discover *d, uint32_t pid, const struct proc_stat *
 	tell(d, w, &facts, fresh);
 }
 
+static bool forked_unsaid(const struct discover *d, uint32_t pid, const struct proc_stat *st)
+{
+	return find_node(d, st->ppid) && !find_node(d, pid) && d->sink.captured && d->sink.captured(d->sink.ctx, pid);
+}
+
 static bool see_process(void *ctx, uint32_t pid)
 {
 	struct discover *d = ctx;
@@ -230,8 +235,9 @@ static bool see_process(void *ctx, uint32_t pid)
 		return true;
 	if (proc_title(pid, title, sizeof(title)) < 0)
 		return true;
-	/* Forked just now, it still bears its master's title. */
-	if (w && w->looks && !node_worker_title(title))
+	/* Forked just now, it still bears its master's title; the news of the fork may not have been read yet. A new
+	 * master of a binary upgrade is a child of the old one too, but became another program since. */
+	if (!node_worker_title(title) && ((w && w->looks) || forked_unsaid(d, pid, &st)))
 		return true;
 	if (node_master_title(title, prefix)) {
 		see_master(d, pid, &st, prefix);
@@ -378,6 +384,9 @@ bool discover__forked(struct discover *d, uint32_t parent, uint32_t child)
 	w = find_worker(d, child);
 	if (w)
 		return true;
+	/* A look at /proc in between may have taken it for what its title said. */
+	if (find_node(d, child))
+		drop_node(d, find_node(d, child));
 	w = add_worker(d, child, parent, 0);
 	if (!w)
 		return false;

@@ -233,6 +233,13 @@ void kernel__unwatch(struct kernel *k, uint32_t pid)
 	bpf_map_delete_elem(bpf_map__fd(k->skel->maps.watched), &pid);
 }
 
+bool kernel__captures(const struct kernel *k, uint32_t pid)
+{
+	struct kt_watch w;
+
+	return bpf_map_lookup_elem(bpf_map__fd(k->skel->maps.watched), &pid, &w) == 0 && (w.flags & KT_WATCH_TRAFFIC);
+}
+
 void kernel__sweep(struct kernel *k, uint32_t pid)
 {
 	int fd = bpf_map__fd(k->skel->maps.conns);

@@ -29,6 +29,8 @@ size_t kernel__control_size(const struct kernel *k);
 /* Watch a process: capture its traffic, follow its children. Replaces what was said before. 0 or negative errno. */
 int kernel__watch(struct kernel *k, uint32_t pid, bool traffic, bool forks);
 void kernel__unwatch(struct kernel *k, uint32_t pid);
+/* Is its traffic captured, by what was said above or because a process whose children are followed forked it? */
+bool kernel__captures(const struct kernel *k, uint32_t pid);
 /* Forget the connections of a process that is gone. */
 void kernel__sweep(struct kernel *k, uint32_t pid);
 /* Bytes of this connection before these positions need not be copied; UINT64_MAX: none of all that come. */

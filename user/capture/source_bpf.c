@@ -118,6 +118,11 @@ static void on_worker_gone(void *ctx, uint32_t pid)
 	give(s, &rec);
 }
 
+static bool is_captured(void *ctx, uint32_t pid)
+{
+	return kernel__captures(((struct source_bpf *)ctx)->kernel, pid);
+}
+
 /* The kernel's reports of processes. */
 static void on_proc(void *ctx, const struct proc_event *e)
 {
@@ -360,6 +365,7 @@ static int open_stages(struct source_bpf *s)
 		.node_gone = on_node_gone,
 		.worker = on_worker,
 		.worker_gone = on_worker_gone,
+		.captured = is_captured,
 		.ctx = s,
 	};
 

@@ -1,6 +1,7 @@
 """HTTP/1 connections as clients lead them, well-behaved and not, byte by byte. Every call says what it sent and what came.
 
     h1life.py churn SECONDS    as many connections of one call as the machine gives; says how many"""
+import contextlib
 import itertools
 import random
 import re
@@ -110,19 +111,30 @@ def reset(connection):
     connection.close()
 
 
+def gateway_side(connection):
+    """The kernel's line on the gateway's socket of this connection."""
+    for line in Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        local, peer = (int(fields[i].split(":")[1], 16) for i in (1, 2))
+        if (local, peer) == (connection.port, connection.local_port):
+            return fields
+    return None
+
+
 def taken(connection):
     """Waits until the gateway has taken all that was sent: the queue of its socket is empty."""
-    mine, port = connection.local_port, connection.port
+    wait_for(lambda: (fields := gateway_side(connection)) and int(fields[4].split(":")[1], 16) == 0, 5, "the gateway to read")
 
-    def empty():
-        for line in Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]:
-            fields = line.split()
-            local, peer = (int(fields[i].split(":")[1], 16) for i in (1, 2))
-            if (local, peer) == (port, mine):
-                return int(fields[4].split(":")[1], 16) == 0
-        return False
 
-    wait_for(empty, 5, "the gateway to read")
+def worker_of(gateway, connection):
+    """The pid of the worker that has this connection."""
+    socket_name = f"socket:[{gateway_side(connection)[9]}]"
+    for pid in gateway.workers():
+        for fd in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if fd.readlink().as_posix() == socket_name:
+                    return pid
+    raise Closed
 
 
 # -- WebSocket

@@ -15,7 +15,7 @@ import threading
 
 from client import Closed, Connection
 from compare import compare, compare_record
-from h1life import Call, frame, inside, json_text, read_frame, reset, taken, websocket_call
+from h1life import Call, frame, inside, json_text, read_frame, reset, taken, websocket_call, worker_of
 from lib import HERE, Agent, Checks, EventView, Gateway, GatewayError, Process, Workdir, client, read_jsonl, sha256, wait_for
 
 SECONDS = float(os.environ.get("KONGTAP_TEST_SECONDS", "20"))
@@ -432,7 +432,7 @@ def open_stream(t):
     """A stream that is quiet for long becomes an event while it is open, and no second one when it ends."""
     what = "open stream"
     with bed("--stream-idle", "300") as place:
-        call = Call("GET", "/sse?n=2&ms=1500")
+        call = Call("GET", "/sse?n=2&ms=2500")
 
         def run():
             connection = Connection(False)
@@ -485,12 +485,12 @@ class Streams:
 
 
 def under_load(t, what, place, happen, seed):
-    """Traffic, long answers, and in the midst of both `happen`; then the records, and the streams whole and broken."""
+    """Traffic, long answers, and in the midst of both `happen`, told of the answers; then the records, and the streams whole and broken."""
     record, gate = place.directory / f"{seed}.jsonl", place.directory / f"{seed}.gate"
     with client(place.gateway, record, "--calls", 1000, "--seed", seed, "--connections", "16", "--gate", gate) as traffic:
         traffic.wait_line("client: half", 60, "stdout")
         streams = Streams(place, 12)
-        happen()
+        happen(streams)
         gate.touch()
         t.equal(f"{what}: client", traffic.wait(60), 0)
         whole, broken = streams.finish()
@@ -507,7 +507,7 @@ def reload_in_traffic(t):
     what = "reload"
     with bed() as place:
         old = set(place.gateway.workers())
-        records, whole, broken = under_load(t, what, place, place.gateway.reload, "reload")
+        records, whole, broken = under_load(t, what, place, lambda _: place.gateway.reload(), "reload")
         t.equal(f"{what}: answers that were under way came whole", len(broken), 0)
         settled(place)
         place.end(t, what)
@@ -524,8 +524,11 @@ def reload_in_traffic(t):
 def killed_worker(t):
     what = "kill -9"
     with bed() as place:
-        records, whole, broken = under_load(t, what, place, place.gateway.kill_worker, "kill")
-        t.check(f"{what}: {len(broken)} long answers were cut, {len(whole)} came whole", broken and whole)
+        def kill(streams):
+            place.gateway.kill_worker(place.inside(worker_of, place.gateway, streams.connections[0]))
+
+        records, whole, broken = under_load(t, what, place, kill, "kill")
+        t.check(f"{what}: {len(broken)} long answers were cut, {len(whole)} came whole", broken)
         settled(place)
         place.end(t, what)
         lines, events = place.lines(), place.events()

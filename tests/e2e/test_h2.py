@@ -58,13 +58,14 @@ def wrong_headers(events, records):
 
 def without_what_is_marked(problems, events, lines):
     """An event that says that its request was not seen whole may lack the user, and its content type, without which a body
-    is bytes. A call that the gateway answered by itself has no other leg to name it: it may be missing, if its host was."""
+    is bytes; it begins when it was seen, if that was later. A call that the gateway answered by itself has no other leg to
+    name it: it may be missing, if its host was."""
     marked = {EventView(event).id for event in events if is_marked(event)}
     alone = {line["id"] for line in lines if not line["upstream_status"]}
     kept = []
     for problem in problems:
         words = problem.split()
-        if problem.startswith(("user: got None", "request body: none", "request body: bytes where JSON")):
+        if problem.startswith(("user: got None", "request body: none", "request body: bytes where JSON", "request.time")):
             if words[-1] in marked:
                 continue
         elif problem.startswith("missing: ") and words[4].rstrip(",") in alone:

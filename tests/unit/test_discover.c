@@ -1,0 +1,289 @@
+/* discover: processes that look like nginx's. This program is run again under the name nginx, with the titles that a
+ * master, workers and others have; what is not under our own prefix is somebody else's.
+ */
+#include "kt_cmocka.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "capture/discover.h"
+
+static char directory[] = "/tmp/kt-discover-XXXXXX", program[64];
+static char said[4096];
+static uint32_t captured_pid; /* what the kernel would say it captures */
+
+/* As one of nginx's processes: until somebody kills it, or its parent dies. */
+static _Noreturn void pretend(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;)
+		pause();
+}
+
+static void start_as(const char *title)
+{
+	execl(program, title, (char *)NULL);
+	_exit(127);
+}
+
+/* A child of ours under this title. We have a master's title ourselves (see main), so it is a worker of ours. */
+static pid_t start(const char *title)
+{
+	pid_t pid = fork();
+	char text[256];
+
+	if (pid == 0)
+		start_as(title);
+	/* Until the title is there. */
+	for (int i = 0; i < 1000; i++) {
+		char path[64];
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+		f = fopen(path, "r");
+		text[0] = '\0';
+		if (f) {
+			if (!fgets(text, sizeof(text), f))
+				text[0] = '\0';
+			fclose(f);
+		}
+		if (strcmp(text, title) == 0)
+			break;
+		usleep(1000);
+	}
+	return pid;
+}
+
+static void end(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static void say(const char *word, uint32_t pid)
+{
+	size_t n = strlen(said);
+
+	snprintf(said + n, sizeof(said) - n, "%s%s %u", n ? ", " : "", word, pid);
+}
+
+static void on_node(void *ctx, uint32_t pid, const char *prefix)
+{
+	(void)ctx;
+	assert_string_equal(prefix, directory);
+	say("node", pid);
+}
+
+static void on_node_gone(void *ctx, uint32_t pid)
+{
+	(void)ctx;
+	say("no node", pid);
+}
+
+static void on_worker(void *ctx, const struct rec_worker *w, bool fresh)
+{
+	(void)ctx;
+	say(fresh ? "worker" : "again", w->pid);
+}
+
+static void on_worker_gone(void *ctx, uint32_t pid)
+{
+	(void)ctx;
+	say("no worker", pid);
+}
+
+static bool is_captured(void *ctx, uint32_t pid)
+{
+	(void)ctx;
+	return pid == captured_pid;
+}
+
+static const struct discover_sink sink = {
+	.node = on_node,
+	.node_gone = on_node_gone,
+	.worker = on_worker,
+	.worker_gone = on_worker_gone,
+	.captured = is_captured,
+};
+
+static struct capture_options options;
+static char *prefixes[1] = {directory};
+static struct discover *d;
+
+static int setup(void **state)
+{
+	(void)state;
+	capture_options_default(&options);
+	options.prefixes = prefixes;
+	options.nprefixes = 1;
+	said[0] = '\0';
+	captured_pid = 0;
+	d = discover__new(&options, &sink);
+	return d ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	discover__free(d);
+	return 0;
+}
+
+static void scan(void)
+{
+	said[0] = '\0';
+	assert_int_equal(discover__scan(d), 0);
+}
+
+#define assert_said(...)                                                                                               \
+	do {                                                                                                           \
+		char wanted_[512];                                                                                     \
+		snprintf(wanted_, sizeof(wanted_), __VA_ARGS__);                                                       \
+		assert_string_equal(said, wanted_);                                                                    \
+	} while (0)
+
+static void comes_and_goes(void **state)
+{
+	uint32_t us = (uint32_t)getpid();
+	pid_t worker, agent;
+
+	(void)state;
+	scan();
+	assert_said("node %u", us);
+	worker = start("nginx: worker process");
+	agent = start("nginx: privileged agent process");
+	scan();
+	assert_said("worker %u", (uint32_t)worker);
+	assert_int_equal(discover__workers(d), 1);
+	assert_int_equal(discover__nodes(d), 1);
+	assert_false(discover__unsettled(d));
+	scan();
+	assert_said("%s", "");
+	end(worker);
+	end(agent);
+	for (int i = 0; i < 3 && discover__workers(d); i++)
+		scan();
+	assert_said("no worker %u", (uint32_t)worker);
+}
+
+/* Told of the fork first; the title comes later. */
+static void forked(void **state)
+{
+	uint32_t us = (uint32_t)getpid();
+	char master[128];
+	pid_t child;
+
+	(void)state;
+	scan();
+	snprintf(master, sizeof(master), "nginx: master process nginx -p %s", directory);
+	child = start(master);
+	said[0] = '\0';
+	assert_true(discover__forked(d, us, (uint32_t)child));
+	assert_said("worker %u", (uint32_t)child);
+	assert_true(discover__unsettled(d));
+	scan();
+	assert_said("%s", "");
+	assert_true(discover__unsettled(d));
+	assert_false(discover__forked(d, (uint32_t)child, 1));
+	assert_true(discover__ended(d, (uint32_t)child));
+	assert_false(discover__ended(d, (uint32_t)child));
+	assert_int_equal(discover__workers(d), 0);
+	end(child);
+}
+
+/* Looked at before the news of the fork was read: neither a master by its title, nor forgotten afterwards. */
+static void forked_unsaid(void **state)
+{
+	uint32_t us = (uint32_t)getpid();
+	char master[128];
+	pid_t child;
+
+	(void)state;
+	scan();
+	snprintf(master, sizeof(master), "nginx: master process nginx -p %s", directory);
+	child = start(master);
+	captured_pid = (uint32_t)child;
+	scan();
+	assert_said("%s", "");
+	/* Taken for a master all the same (nobody could tell): the news puts it right. */
+	captured_pid = 0;
+	scan();
+	assert_said("node %u", (uint32_t)child);
+	said[0] = '\0';
+	assert_true(discover__forked(d, us, (uint32_t)child));
+	assert_said("no node %u, worker %u", (uint32_t)child, (uint32_t)child);
+	end(child);
+}
+
+static void named_by_pid(void **state)
+{
+	uint32_t pids[1];
+	pid_t a = start("nginx: worker process"), b = start("nginx: worker process");
+
+	(void)state;
+	discover__free(d);
+	pids[0] = (uint32_t)a;
+	options = (struct capture_options){.pids = pids, .npids = 1};
+	d = discover__new(&options, &sink);
+	scan();
+	assert_said("worker %u", (uint32_t)a);
+	end(a);
+	end(b);
+}
+
+static void other_prefix(void **state)
+{
+	static char *elsewhere[] = {(char *)"/nowhere/*"};
+
+	(void)state;
+	discover__free(d);
+	options.prefixes = elsewhere;
+	d = discover__new(&options, &sink);
+	scan();
+	assert_said("%s", "");
+	assert_int_equal(discover__nodes(d), 0);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(comes_and_goes, setup, teardown),
+		cmocka_unit_test_setup_teardown(forked, setup, teardown),
+		cmocka_unit_test_setup_teardown(forked_unsaid, setup, teardown),
+		cmocka_unit_test_setup_teardown(named_by_pid, setup, teardown),
+		cmocka_unit_test_setup_teardown(other_prefix, setup, teardown),
+	};
+	char self[256], title[128];
+	ssize_t n;
+	int rc;
+
+	(void)argc;
+	if (strncmp(argv[0], "nginx: ", 7) == 0 && !getenv("KT_DISCOVER"))
+		pretend();
+	if (!getenv("KT_DISCOVER")) {
+		n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+		if (n < 0 || !mkdtemp(directory))
+			return 1;
+		self[n] = '\0';
+		snprintf(program, sizeof(program), "%s/nginx", directory);
+		if (symlink(self, program))
+			return 1;
+		setenv("KT_DISCOVER", directory, 1);
+		snprintf(title, sizeof(title), "nginx: master process nginx -p %s", directory);
+		execl(program, title, (char *)NULL);
+		return 1;
+	}
+	snprintf(directory, sizeof(directory), "%s", getenv("KT_DISCOVER"));
+	snprintf(program, sizeof(program), "%s/nginx", directory);
+	unsetenv("KT_DISCOVER");
+	rc = cmocka_run_group_tests(tests, NULL, NULL);
+	unlink(program);
+	rmdir(directory);
+	return rc;
+}

@@ -52,6 +52,16 @@ enum config_layer { LAYER_DEFAULT = 0, LAYER_KONG, LAYER_FILE, LAYER_ENV, LAYER_
 extern const struct option option_table[];
 extern const size_t option_count;
 
+static inline size_t option_index(const struct option *o)
+{
+	return (size_t)(o - option_table);
+}
+
+static inline void *option_field(const struct config *c, size_t off)
+{
+	return (char *)c + off;
+}
+
 /* `name` with - or _; NULL when there is none. */
 const struct option *option_find(struct span name);
 /* The option that was probably meant, or NULL. */

@@ -1,4 +1,4 @@
-/* Values: from text or a file's node into the field of an option, and back into text. */
+/* Values: from text or a node of a file into the field of an option. */
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -8,16 +8,6 @@
 #include "config_option.h"
 
 #define LIST_MAX 4096
-
-static void *field(const struct config *c, size_t off)
-{
-	return (char *)c + off;
-}
-
-static size_t option_index(const struct option *o)
-{
-	return (size_t)(o - option_table);
-}
 
 void report__error(struct report *r, const char *fmt, ...)
 {
@@ -326,16 +316,16 @@ static int numbers_add(uint32_t **v, size_t *n, uint32_t number)
 
 static int list_add(struct config *c, const struct option *o, const struct value *v)
 {
-	size_t *n = field(c, o->off_n);
+	size_t *n = option_field(c, o->off_n);
 	uint64_t number = 0;
 
 	if (*n >= LIST_MAX)
 		return -EINVAL;
 	if (o->type == OPT_STRINGS)
-		return text_ok(v) ? strings_add(field(c, o->off), n, v->text) : -EINVAL;
+		return text_ok(v) ? strings_add(option_field(c, o->off), n, v->text) : -EINVAL;
 	if (parse_number(o, v, &number))
 		return -EINVAL;
-	return numbers_add(field(c, o->off), n, (uint32_t)number);
+	return numbers_add(option_field(c, o->off), n, (uint32_t)number);
 }
 
 /* "a, b" of the environment or a flag, one after the other. */
@@ -362,9 +352,9 @@ static int set_list(struct config *c, const struct option *o, const struct value
 	if (v->kind != VALUE_TEXT && v->kind != VALUE_LIST)
 		return -EINVAL;
 	if (!grow && o->type == OPT_STRINGS)
-		strings_clear(field(c, o->off), field(c, o->off_n));
+		strings_clear(option_field(c, o->off), option_field(c, o->off_n));
 	else if (!grow)
-		*(size_t *)field(c, o->off_n) = 0;
+		*(size_t *)option_field(c, o->off_n) = 0;
 	if (v->kind == VALUE_TEXT)
 		return list_add_text(c, o, v->text);
 	for (size_t i = 0; i < v->n && !err; i++)
@@ -383,9 +373,9 @@ static int set_number(struct config *c, const struct option *o, const struct val
 	if (o->scale)
 		n *= o->scale;
 	if (o->type == OPT_U32)
-		*(uint32_t *)field(c, o->off) = (uint32_t)n;
+		*(uint32_t *)option_field(c, o->off) = (uint32_t)n;
 	else
-		*(uint64_t *)field(c, o->off) = n;
+		*(uint64_t *)option_field(c, o->off) = n;
 	return 0;
 }
 
@@ -404,16 +394,16 @@ static int set_value(struct config *c, const struct option *o, const struct valu
 
 	switch (o->type) {
 	case OPT_BOOL:
-		return parse_bool(v, field(c, o->off));
+		return parse_bool(v, option_field(c, o->off));
 	case OPT_U32:
 	case OPT_U64:
 		return set_number(c, o, v);
 	case OPT_CHOICE:
-		return parse_choice(o, v, field(c, o->off));
+		return parse_choice(o, v, option_field(c, o->off));
 	case OPT_STRING:
 		if (!text_ok(v) || (o->choices && v->text.n && parse_choice(o, v, &unused)))
 			return -EINVAL;
-		return set_string(o, field(c, o->off), v->text);
+		return set_string(o, option_field(c, o->off), v->text);
 	case OPT_STRINGS:
 	case OPT_NUMBERS:
 		break;
@@ -437,94 +427,4 @@ int option_set(struct config *c, const struct option *o, const struct value *v, 
 	*from = (unsigned char)layer;
 	note_unused(o, v, r);
 	return 0;
-}
-
-/* Double quotes and the two escapes that matter: control characters were refused on the way in. */
-static int format_text(struct buf *out, struct span text)
-{
-	int err = buf__append_char(out, '"');
-
-	for (size_t i = 0; i < text.n && !err; i++) {
-		if (text.p[i] == '"' || text.p[i] == '\\')
-			err = buf__append_char(out, '\\');
-		if (!err)
-			err = buf__append_char(out, text.p[i]);
-	}
-	return err ? err : buf__append_char(out, '"');
-}
-
-/* The user name and password of a URL are shown as three stars. */
-static int format_url(struct buf *out, const char *url)
-{
-	const char *sep = strstr(url, "://"), *host = sep ? sep + 3 : url;
-	const char *at = memchr(host, '@', strcspn(host, "/?#"));
-	struct buf b;
-	int err;
-
-	if (!at)
-		return format_text(out, span_str(url));
-	buf__init(&b, 65536);
-	err = buf__append(&b, url, (size_t)(host - url));
-	err = err ? err : buf__append_str(&b, "***");
-	err = err ? err : buf__append_str(&b, at);
-	err = err ? err : format_text(out, buf_span(&b));
-	buf__free(&b);
-	return err;
-}
-
-static int format_string(const struct option *o, const char *s, bool given, struct buf *out)
-{
-	/* null would be read back as the default. */
-	if (!s)
-		return buf__append_str(out, given ? "\"\"" : "null");
-	if (o->flags & OPTION_SECRET)
-		return buf__append_str(out, "\"***\"");
-	if (o->flags & OPTION_URL)
-		return format_url(out, s);
-	return format_text(out, span_str(s));
-}
-
-static int format_list(const struct config *c, const struct option *o, struct buf *out)
-{
-	size_t n = *(size_t *)field(c, o->off_n);
-	int err = buf__append_char(out, '[');
-
-	for (size_t i = 0; i < n && !err; i++) {
-		if (i)
-			err = buf__append_str(out, ", ");
-		if (err)
-			break;
-		if (o->type == OPT_STRINGS)
-			err = format_text(out, span_str((*(char ***)field(c, o->off))[i]));
-		else
-			err = buf__printf(out, "%" PRIu32, (*(uint32_t **)field(c, o->off))[i]);
-	}
-	return err ? err : buf__append_char(out, ']');
-}
-
-int option_format(const struct config *c, const struct option *o, struct buf *out)
-{
-	uint64_t n;
-
-	if (o->flags & OPTION_UNUSED)
-		return buf__append_str(out, o->unused_default ? o->unused_default : "null");
-	switch (o->type) {
-	case OPT_BOOL:
-		return buf__append_str(out, *(bool *)field(c, o->off) ? "true" : "false");
-	case OPT_U32:
-	case OPT_U64:
-		n = o->type == OPT_U32 ? *(uint32_t *)field(c, o->off) : *(uint64_t *)field(c, o->off);
-		return buf__printf(out, "%" PRIu64, o->scale ? n / o->scale : n);
-	case OPT_STRING:
-		return format_string(o, *(char **)field(c, o->off), c->layer[option_index(o)], out);
-	case OPT_CHOICE:
-		for (const struct option_choice *ch = o->choices; ch->name; ch++)
-			if (ch->value == *(int *)field(c, o->off))
-				return buf__append_str(out, ch->name);
-		return buf__append_str(out, "null");
-	case OPT_STRINGS:
-	case OPT_NUMBERS:
-		break;
-	}
-	return format_list(c, o, out);
 }

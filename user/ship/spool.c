@@ -1,37 +1,17 @@
 #include "ship/spool.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/stats.h"
 #include "ship/spool_file.h"
+#include "ship/spool_segment.h"
 
-#define NAME_LEN 22 /* 16 hex digits, ".spool" */
 #define FILE_BYTES (8u << 20)
-#define FILES_MAX 65536
-#define NUMBER_LIMIT (1ull << 62)
-
-/* Files are taken from the front as they empty. Numbers rise, so the order survives a restart. */
-struct segment {
-	struct list node;
-	uint64_t number;
-	int fd;		 /* -1: not open */
-	uint64_t size;	 /* whole records end here */
-	uint64_t next;	 /* offset of what spool__next looks at */
-	uint64_t unread; /* events ahead of `next` that nobody holds */
-	uint64_t held;	 /* events in memory, too */
-	unsigned refs;
-	bool gone; /* unlinked; stays until its refs are let go */
-	bool own;  /* written in this life: it holds nothing that is not counted */
-};
 
 struct spool_ref {
 	struct list node; /* all refs, of all segments */
@@ -52,53 +32,6 @@ struct spool {
 	unsigned long damaged, failed;
 };
 
-static void file_name(uint64_t number, char out[NAME_LEN + 1])
-{
-	snprintf(out, NAME_LEN + 1, "%016" PRIx64 ".spool", number);
-}
-
-static bool parse_name(const char *name, uint64_t *ret)
-{
-	uint64_t number = 0;
-
-	if (strlen(name) != NAME_LEN || strcmp(name + 16, ".spool") != 0)
-		return false;
-	for (int i = 0; i < 16; i++) {
-		const char *digits = "0123456789abcdef", *digit = strchr(digits, name[i]);
-
-		if (!digit)
-			return false;
-		number = number << 4 | (uint64_t)(digit - digits);
-	}
-	*ret = number;
-	return number < NUMBER_LIMIT;
-}
-
-static void close_fd(struct segment *seg)
-{
-	if (seg->fd >= 0)
-		close(seg->fd);
-	seg->fd = -1;
-}
-
-static int open_fd(struct spool *s, struct segment *seg)
-{
-	char name[NAME_LEN + 1];
-	uint64_t size;
-
-	if (seg->fd >= 0)
-		return 0;
-	file_name(seg->number, name);
-	seg->fd = spool_file_open(s->dir, name, &size);
-	if (seg->fd < 0) {
-		int err = seg->fd;
-
-		seg->fd = -1;
-		return err;
-	}
-	return 0;
-}
-
 static void drop_ghosts(struct spool *s, const struct segment *seg)
 {
 	struct list *it, *tmp;
@@ -115,11 +48,11 @@ static void drop_ghosts(struct spool *s, const struct segment *seg)
 
 static void remove_file(struct spool *s, struct segment *seg)
 {
-	char name[NAME_LEN + 1];
+	char name[SEGMENT_NAME_LEN + 1];
 
 	if (seg->gone)
 		return;
-	file_name(seg->number, name);
+	segment_name(seg->number, name);
 	unlinkat(s->dir, name, 0);
 	seg->gone = true;
 	s->bytes -= seg->size;
@@ -131,7 +64,7 @@ static void remove_file(struct spool *s, struct segment *seg)
 static void free_segment(struct spool *s, struct segment *seg)
 {
 	drop_ghosts(s, seg);
-	close_fd(seg);
+	segment__close(seg);
 	list_remove(&seg->node);
 	free(seg);
 }
@@ -161,151 +94,6 @@ static void count_damage(struct spool *s, const struct segment *seg)
 			s->damaged);
 }
 
-/* Adds up what an earlier life left in a file. Damage is counted when it is met again, on reading. */
-static int survey(struct segment *seg)
-{
-	struct spool_record rec;
-	uint64_t off = SPOOL_FILE_HEADER;
-	bool damaged = false;
-
-	for (;;) {
-		enum spool_found found = spool_file_find(seg->fd, off, seg->size, &rec);
-
-		if (found == SPOOL_FAILED)
-			return -errno;
-		if (found == SPOOL_TORN)
-			log_info("spool", "%016" PRIx64 ".spool ends in a record that was being written", seg->number);
-		if (found == SPOOL_END || found == SPOOL_TORN)
-			break;
-		damaged = damaged || found == SPOOL_DAMAGED;
-		if (rec.off >= seg->size)
-			break;
-		if (!rec.done)
-			seg->unread += rec.count;
-		off = rec.off + spool_record_size(rec.bytes);
-	}
-	if (damaged)
-		log_warn("spool", "%016" PRIx64 ".spool is damaged in places: what is whole is used", seg->number);
-	return 0;
-}
-
-static void insert_sorted(struct spool *s, struct segment *seg)
-{
-	struct list *at = s->segments.prev;
-
-	while (at != &s->segments && list_entry(at, struct segment, node)->number > seg->number)
-		at = at->prev;
-	seg->node.prev = at;
-	seg->node.next = at->next;
-	at->next->prev = &seg->node;
-	at->next = &seg->node;
-}
-
-static struct segment *segment_new(uint64_t number, int fd)
-{
-	struct segment *seg = calloc(1, sizeof(*seg));
-
-	if (!seg)
-		return NULL;
-	list_init(&seg->node);
-	seg->number = number;
-	seg->fd = fd;
-	seg->size = seg->next = SPOOL_FILE_HEADER;
-	return seg;
-}
-
-/* A file of ours by name. What does not look like one inside is somebody else's, unless it is one whose first write
- * was cut short. */
-static int adopt(struct spool *s, const char *name, uint64_t number)
-{
-	struct segment *seg;
-	struct stat st;
-	uint64_t size = 0;
-	int err, fd = spool_file_open(s->dir, name, &size);
-
-	if (fd == -EBADMSG) {
-		if (fstatat(s->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
-			st.st_size < SPOOL_FILE_HEADER)
-			unlinkat(s->dir, name, 0);
-		else
-			log_warn("spool", "%s is no spool file, left alone", name);
-		return 0;
-	}
-	if (fd < 0) {
-		log_warn("spool", "%s cannot be opened: %s", name, strerror(-fd));
-		return 0;
-	}
-	seg = segment_new(number, fd);
-	if (!seg) {
-		close(fd);
-		return -ENOMEM;
-	}
-	seg->size = size;
-	s->bytes += size;
-	insert_sorted(s, seg);
-	err = survey(seg);
-	close_fd(seg);
-	if (err)
-		log_warn("spool", "%s cannot be read: %s", name, strerror(-err));
-	return err == -ENOMEM ? err : 0;
-}
-
-static int adopt_all(struct spool *s)
-{
-	int fd = openat(s->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
-	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-	unsigned files = 0, others = 0;
-	struct dirent *e;
-
-	if (!d) {
-		err = -errno;
-		if (fd >= 0)
-			close(fd);
-		return err;
-	}
-	while (!err && files < FILES_MAX && (e = readdir(d))) {
-		uint64_t number;
-
-		if (e->d_name[0] == '.')
-			continue;
-		if (!parse_name(e->d_name, &number)) {
-			others++;
-			continue;
-		}
-		files++;
-		if (number >= s->next_number)
-			s->next_number = number + 1;
-		err = adopt(s, e->d_name, number);
-	}
-	closedir(d);
-	if (others)
-		log_info("spool", "%u files in the spool directory are not the spool's, left alone", others);
-	return err;
-}
-
-/* Exclusive use is a lock on the directory itself; it ends with the process. */
-static int open_dir(const char *dir)
-{
-	int fd, err;
-
-	if (mkdir(dir, 0700) && errno != EEXIST)
-		return -errno;
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (flock(fd, LOCK_EX | LOCK_NB)) {
-		err = errno == EWOULDBLOCK ? -EBUSY : -errno;
-		close(fd);
-		return err;
-	}
-	if (faccessat(fd, ".", R_OK | W_OK | X_OK, AT_EACCESS)) {
-		err = -errno;
-		close(fd);
-		return err;
-	}
-	return fd;
-}
-
 struct spool *spool__open(const char *dir, uint64_t max_bytes, uint64_t *recovered)
 {
 	struct spool *s = calloc(1, sizeof(*s));
@@ -320,16 +108,18 @@ struct spool *spool__open(const char *dir, uint64_t max_bytes, uint64_t *recover
 	s->max_bytes = max_bytes;
 	/* Small against the bound, since the bound is kept by dropping whole files. */
 	s->file_bytes = max_bytes / 8 < FILE_BYTES ? max_bytes / 8 : FILE_BYTES;
-	s->dir = open_dir(dir);
-	err = s->dir < 0 ? s->dir : adopt_all(s);
+	s->dir = segments_open_dir(dir);
+	err = s->dir < 0 ? s->dir : segments_adopt(s->dir, &s->segments, &s->next_number);
 	if (err) {
 		spool__close(s);
 		errno = -err;
 		return NULL;
 	}
 	*recovered = 0;
-	for (it = s->segments.next; it != &s->segments; it = it->next)
+	for (it = s->segments.next; it != &s->segments; it = it->next) {
 		*recovered += list_entry(it, struct segment, node)->unread;
+		s->bytes += list_entry(it, struct segment, node)->size;
+	}
 	return s;
 }
 
@@ -356,15 +146,15 @@ void spool__close(struct spool *s)
 
 static int start_file(struct spool *s)
 {
-	char name[NAME_LEN + 1];
+	char name[SEGMENT_NAME_LEN + 1];
 	struct segment *seg;
 	int fd;
 
-	file_name(s->next_number, name);
+	segment_name(s->next_number, name);
 	fd = spool_file_create(s->dir, name);
 	if (fd < 0)
 		return fd;
-	seg = segment_new(s->next_number, fd);
+	seg = segment__new(s->next_number, fd);
 	if (!seg) {
 		unlinkat(s->dir, name, 0);
 		close(fd);
@@ -579,7 +369,7 @@ struct batch *spool__next(struct spool *s)
 
 		if (seg->gone || seg->next >= seg->size)
 			continue;
-		err = open_fd(s, seg);
+		err = segment__open(seg, s->dir);
 		if (!err) {
 			errno = 0;
 			b = next_of(s, seg);
@@ -622,7 +412,7 @@ void spool__done(struct spool *s, struct spool_ref *ref, uint32_t events)
 	if (--ref->holders)
 		return;
 	seg->refs--;
-	if (seg->gone || (open_fd(s, seg) == 0 && spool_file_mark_done(seg->fd, ref->off) == 0))
+	if (seg->gone || (segment__open(seg, s->dir) == 0 && spool_file_mark_done(seg->fd, ref->off) == 0))
 		ref_free(ref);
 	if (seg != s->active && seg->refs == 0 && seg->next >= seg->size)
 		reap(s, seg);

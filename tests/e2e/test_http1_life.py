@@ -140,11 +140,13 @@ def odd_heads(tls):
     """Hundreds of headers, and lines of nearly 32 KB: what the gateway still takes."""
     many = [(f"X-Many-{i}", f"value {i}") for i in range(600)]
     large = [(f"X-Large-{i}", chr(97 + i) * 10000) for i in range(3)]
+    odd = [("X-Bytes", "\xff\xfe\x80 \t\x7f"), ("X-Empty", ""), ("X-Twice", "1"), ("x-twice", "2")]
     calls = [Call("GET", "/open/hi", many).alone(tls, 1000), Call("GET", "/open/hi", large).alone(tls),
              Call("GET", "/open/hi", [("X-Line", "z" * 32000)]).alone(tls, 4096),
-             Call("GET", "/open/hi", [("X-Bytes", "\xff\xfe\x80 \t\x7f"), ("X-Empty", ""), ("X-Twice", "1"), ("x-twice", "2")]).alone(tls),
+             Call("GET", "/open/hi", odd).alone(tls),
              Call("GET", "/open/hi?" + "q=" + "a%20" * 1500).alone(tls),
-             Call("POST", "/open/echo", [], b"trailed" * 50, chunks=33, trailers="X-Trailer: t\r\nX-Second: s\r\n").alone(tls)]
+             Call("POST", "/open/echo", [], b"trailed" * 50, chunks=33,
+                  trailers="X-Trailer: t\r\nX-Second: s\r\n").alone(tls)]
     return calls
 
 
@@ -236,7 +238,8 @@ def answer_cut(t, what, place, call, events):
         if line["promised"]:
             t.equal(f"{name}: bytes of the body", kong["response_body_bytes"], line["body_bytes_sent"])
         else:
-            t.check(f"{name}: bytes of the body", call.read <= kong["response_body_bytes"] <= int(line["resp_len"]), str(kong))
+            t.check(f"{name}: bytes of the body", call.read <= kong["response_body_bytes"] <= int(line["resp_len"]),
+                    str(kong))
 
 
 def early_answer(t, what, place, call, events):
@@ -245,7 +248,8 @@ def early_answer(t, what, place, call, events):
     line = place.line_of(call)
     if event := one_event(t, name, events):
         view, kong = EventView(event), about(event)
-        t.equal(f"{name}: event", (view.id, view.verb, view.status, kong["request"], kong["response"], kong["request_body_bytes"]),
+        t.equal(f"{name}: event", (view.id, view.verb, view.status, kong["request"], kong["response"],
+                                        kong["request_body_bytes"]),
                 (line["id"], "POST", line["status"], "complete" if call.sent == len(call.bytes) else "closed", "complete",
                  call.sent - len(call.head)))
         t.equal(f"{name}: the answer's body", view.body("response")[1], call.record["recv_json"])
@@ -347,7 +351,8 @@ def websocket(place, calls):
         call, connection = websocket_call(), Connection(tls)
         connection.send(call.bytes)
         status, headers = connection.head()
-        for payload in (b"GET /evil HTTP/1.1\r\nHost: evil\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"x" * 9000):
+        for payload in (b"GET /evil HTTP/1.1\r\nHost: evil\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+                        b"x" * 9000):
             connection.send(frame(1, payload))
             if read_frame(connection) != payload:
                 raise ValueError("another frame than was sent")
@@ -374,7 +379,7 @@ def refused(t, what, place, call, events):
 
 
 def refused_in_head(t, what, place, call, events):
-    """The gateway answers before it has read the whole head, and may never read the rest: then there is no call to tell of."""
+    """The gateway answers before it has read the whole head; when it never reads the rest, there is no call to tell of."""
     if events:
         refused(t, what, place, call, events)
     else:
@@ -421,8 +426,8 @@ def ends(t):
         for call in calls:
             kong = about(events.get(call.target) or {})
             if call.target.startswith("/retry"):
-                t.equal(f"{what}: {call.method} that was tried twice", (kong.get("tries"), kong.get("join"), kong.get("upstream_status")),
-                        (2, "id", 200))
+                t.equal(f"{what}: {call.method} that was tried twice",
+                        (kong.get("tries"), kong.get("join"), kong.get("upstream_status")), (2, "id", 200))
             if call.target.startswith("/ws"):
                 t.equal(f"{what}: WebSocket", (kong.get("upgraded"), kong.get("upstream_status")), (True, 101))
         t.check(f"{what}: nothing in a frame became a call", not any("evil" in (target or "") for target in events))
@@ -453,9 +458,11 @@ def open_stream(t):
         events = [event for event in place.events() if EventView(event).target == call.target]
         if event := one_event(t, what, events):
             t.equal(f"{what}: event", (EventView(event).status, about(event)["request"], about(event)["response"],
-                                       about(event)["response_body_bytes"]), (200, "complete", "idle", len(b'id: 0\ndata: {"tick":0}\n\n')))
+                                       about(event)["response_body_bytes"]),
+                    (200, "complete", "idle", len(b'id: 0\ndata: {"tick":0}\n\n')))
         t.problems(f"{what}: the call after it on the same connection",
-                   compare([place.line_of(after)], [e for e in place.events() if e not in events], [after.record], place.ready))
+                   compare([place.line_of(after)], [e for e in place.events() if e not in events], [after.record],
+                           place.ready))
 
 
 # -- workers that go
@@ -485,7 +492,8 @@ class Streams:
 
 
 def under_load(t, what, place, happen, seed):
-    """Traffic, long answers, and in the midst of both `happen`, told of the answers; then the records, and the streams whole and broken."""
+    """Traffic, long answers, and in the midst of both `happen`, told of the answers; then the records, and the answers that
+    came whole and those that did not."""
     record, gate = place.directory / f"{seed}.jsonl", place.directory / f"{seed}.gate"
     with client(place.gateway, record, "--calls", 1000, "--seed", seed, "--connections", "16", "--gate", gate) as traffic:
         traffic.wait_line("client: half", 60, "stdout")
@@ -500,7 +508,7 @@ def under_load(t, what, place, happen, seed):
 def settled(place):
     """Lines of the log, once all have their events or no more come."""
     with contextlib.suppress(GatewayError):
-        wait_for(lambda: place.output.read_bytes().count(b"\n") >= place.gateway.access_log.read_bytes().count(b"\n"), 5, "the events")
+        wait_for(lambda: place.output.read_bytes().count(b"\n") >= answered_of(place.gateway), 5, "the events")
 
 
 def reload_in_traffic(t):
@@ -513,7 +521,8 @@ def reload_in_traffic(t):
         place.end(t, what)
         lines, events = place.lines(), place.events()
         ids = {call.record["id"] for call in whole}
-        t.check(f"{what}: they came from workers that were leaving", {line["pid"] for line in lines if line["id"] in ids} <= old)
+        t.check(f"{what}: they came from workers that were leaving",
+                {line["pid"] for line in lines if line["id"] in ids} <= old)
         t.check(f"{what}: old and new workers served", len({line["pid"] for line in lines}) > len(old))
         records += [call.record for call in whole]
         t.problems(f"{what}: access log and client agree", compare_record(lines, records))
@@ -562,6 +571,10 @@ def resident_kib(pid):
         return int(re.search(r"VmRSS:\s+(\d+)", status.read())[1])
 
 
+def bpftool_map(verb, number):
+    return json.loads(subprocess.run(["bpftool", "-j", "map", verb, "id", number], capture_output=True, check=True).stdout)
+
+
 def map_entries(pid, name):
     """Entries of the agent's map of that name, counted by bpftool."""
     for fd in os.listdir(f"/proc/{pid}/fdinfo"):
@@ -569,10 +582,9 @@ def map_entries(pid, name):
             found = re.search(r"^map_id:\s*(\d+)", info.read(), re.M)
         if not found:
             continue
-        shown = json.loads(subprocess.run(["bpftool", "-j", "map", "show", "id", found[1]], capture_output=True, check=True).stdout)
+        shown = bpftool_map("show", found[1])
         if shown.get("name") == name:
-            dumped = subprocess.run(["bpftool", "-j", "map", "dump", "id", found[1]], capture_output=True, check=True).stdout
-            return len(json.loads(dumped))
+            return len(bpftool_map("dump", found[1]))
     raise GatewayError(f"process {pid} has no map {name}")
 
 
@@ -601,7 +613,8 @@ def churn(t):
         print(f"# {made} connections in {SECONDS:.0f} s, RSS {half_rss} then {rss} KiB, conns {half_map} then {entries}")
         t.check(f"{what}: memory did not grow after the first {half} of {made} connections", rss <= half_rss + 1024,
                 f"{half_rss} KiB in the middle, {rss} KiB at the end")
-        t.check(f"{what}: nor did the kernel's map of connections", entries <= max(half_map, idle) + 128, f"{half_map}, then {entries}")
+        t.check(f"{what}: nor did the kernel's map of connections", entries <= max(half_map, idle) + 128,
+                    f"{half_map}, then {entries}")
         woken = place.inside(lambda: [Call("GET", "/open/hi").on(connection) for connection in held[::20]])
         for connection in held:
             connection.close()

@@ -15,7 +15,8 @@ struct discover_sink {
 	void (*worker)(void *ctx, const struct rec_worker *w, bool fresh);
 	/* Its process ended, or turned out to be no worker. */
 	void (*worker_gone)(void *ctx, uint32_t pid);
-	/* Is it captured already, since a master that is followed forked it, and still the same program? May be NULL. */
+	/* Is it captured already, since a master that is followed forked it, and still the same program? May be NULL.
+	 */
 	bool (*captured)(void *ctx, uint32_t pid);
 	void *ctx;
 };

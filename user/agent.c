@@ -14,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -286,12 +287,24 @@ static void log_counters(void)
 			log_info("stats", "%s %" PRIu64, stats_name((enum counter)i), stats_get((enum counter)i));
 }
 
+/* SIGHUP asks a service to read its configuration again; to a command on a terminal it says that the terminal is gone.
+ */
+static bool terminal_is_gone(void)
+{
+	struct termios t;
+
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (tcgetattr(fd, &t) && errno == EIO)
+			return true;
+	return false;
+}
+
 static void on_signal(struct agent *a)
 {
 	struct signalfd_siginfo si;
 
 	while (read(a->signal_fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
-		if (si.ssi_signo == SIGHUP) {
+		if (si.ssi_signo == SIGHUP && !terminal_is_gone()) {
 			notify__reloading(a->notify);
 			reload(a);
 			notify__ready(a->notify, "configuration reloaded");

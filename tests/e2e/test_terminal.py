@@ -9,7 +9,7 @@ import sys
 import time
 
 from lib import KONGTAP, Checks, Gateway, Workdir, client, wait_for
-from gateway import PORTS
+from gateway import PORTS, alive, children_of, title_of
 
 FOOTER = re.compile(r"^\d+ calls/s")
 
@@ -132,8 +132,19 @@ def flood(t):
         t.check("the end comes at once", time.monotonic() - began < 5)
 
 
+def hang_up(t):
+    """The window is closed: the agent does not stay behind, and delivers what it has first."""
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway, start(directory, gateway, 100) as window:
+        window.wait(lambda lines: any("ready" in line for line in lines), "the agent")
+        shell = int(window("display-message", "-p", "#{pane_pid}"))
+        agent = next(pid for pid in children_of(shell) if "kongtap run" in title_of(pid))
+        window("kill-server")
+        wait_for(lambda: not alive(agent), 10, "the agent's end")
+        t.check("the agent ends with its terminal", True)
+
+
 if __name__ == "__main__":
     if not shutil.which("tmux"):
         print("skip - terminal: no tmux here")
         sys.exit(0)
-    sys.exit(Checks().run(at_80_columns, at_200_columns, no_color_and_filter, flood))
+    sys.exit(Checks().run(at_80_columns, at_200_columns, no_color_and_filter, flood, hang_up))

@@ -1,0 +1,66 @@
+/* verifier: every program loads, with and without bpf_loop, and how many instructions the verifier looked at for it. A
+ * program that grows beyond its bound here will sooner or later be refused by an older kernel.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "kongtap.skel.h"
+
+/* The kernel's own limit is 1,000,000. */
+#define WITH_LOOP 20000
+#define WITHOUT_LOOP 300000
+
+static unsigned passed, failed;
+
+static void check(bool good, const char *name, const char *why)
+{
+	printf("%s - %s: %s\n", good ? "ok" : "FAIL", name, why);
+	*(good ? &passed : &failed) += 1;
+}
+
+static void judge(const struct bpf_program *p, const char *way, unsigned bound)
+{
+	struct bpf_prog_info info = {0};
+	unsigned len = sizeof(info);
+	char name[96], why[96];
+
+	snprintf(name, sizeof(name), "%s %s", bpf_program__name(p), way);
+	if (bpf_obj_get_info_by_fd(bpf_program__fd(p), &info, &len)) {
+		check(false, name, "no information");
+		return;
+	}
+	snprintf(why, sizeof(why), "%u instructions, %u verified, at most %u", info.xlated_prog_len / 8,
+		info.verified_insns, bound);
+	check(info.verified_insns <= bound, name, why);
+}
+
+static void load(bool loop)
+{
+	const char *way = loop ? "with bpf_loop" : "without bpf_loop";
+	struct kongtap_bpf *skel = kongtap_bpf__open();
+	struct bpf_program *p;
+
+	if (!skel) {
+		check(false, way, "cannot be opened");
+		return;
+	}
+	skel->rodata->use_loop = loop;
+	bpf_object__for_each_program(p, skel->obj) bpf_program__set_autoload(p, true);
+	if (kongtap_bpf__load(skel)) {
+		check(false, way, "does not load");
+	} else {
+		bpf_object__for_each_program(p, skel->obj) judge(p, way, loop ? WITH_LOOP : WITHOUT_LOOP);
+	}
+	kongtap_bpf__destroy(skel);
+}
+
+int main(void)
+{
+	load(true);
+	load(false);
+	printf("%u passed, %u failed\n", passed, failed);
+	return failed != 0;
+}

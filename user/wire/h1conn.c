@@ -14,6 +14,16 @@ void h1conn_saw(struct message *m, uint64_t n, uint64_t t_ns)
 	m->wire_bytes += n;
 }
 
+void h1conn_end_bad(struct message *m)
+{
+	bool too_large = m && m->headers.overflow;
+
+	if (m)
+		m->end = too_large ? MSG_LIMIT : MSG_BAD;
+	if (!too_large)
+		stats_inc(STAT_wire_parse_errors);
+}
+
 static int h1conn_guess(struct span data, bool is_request, bool from_start)
 {
 	/* Empty lines before a request are nothing. */
@@ -68,17 +78,24 @@ struct h1call *h1conn__push(struct proto *p, uint64_t t_ns)
 	return NULL;
 }
 
+/* What was taken for a request was none, but its response was seen: that stays. False: there is nothing to keep. */
+static bool keep_response(struct h1call *c)
+{
+	if (!c->x || c->x->resp.end == MSG_NONE)
+		return false;
+	message__free(&c->x->req);
+	c->x->req = (struct message){0};
+	c->tentative = false;
+	c->unasked = c->req_over = true;
+	return true;
+}
+
 void h1conn__drop_last(struct proto *p)
 {
 	struct h1call *c = h1calls__last(&p->calls);
 
-	if (c->x && c->x->resp.end != MSG_NONE) {
-		message__free(&c->x->req);
-		c->x->req = (struct message){0};
-		c->tentative = false;
-		c->unasked = c->req_over = true;
+	if (keep_response(c))
 		return;
-	}
 	exchange__discard(p->env, c->x);
 	h1calls__unpush(&p->calls);
 }
@@ -290,6 +307,8 @@ static void h1conn__close(struct proto *p, uint64_t t_ns)
 	for (uint32_t i = 0; i < p->calls.n; i++) {
 		struct h1call *c = &p->calls.v[i];
 
+		if (c->tentative)
+			keep_response(c);
 		if (c->tentative || (!c->begun && !c->turn && i > 0)) {
 			exchange__discard(p->env, c->x);
 			c->x = NULL;

@@ -50,6 +50,8 @@ int h1conn__charge(struct proto *p);
 /* Everything open is handed on at a limit. */
 enum proto_state h1conn__give_up(struct proto *p, uint64_t t_ns);
 
+/* It cannot be read on, for what it is or for its size. NULL is fine. */
+void h1conn_end_bad(struct message *m);
 /* Bytes of a message: when it was seen and how much of it. */
 void h1conn_saw(struct message *m, uint64_t n, uint64_t t_ns);
 

@@ -94,9 +94,7 @@ static void on_bad(struct proto *p, struct h1call *c, struct span *in, uint64_t 
 		h1conn__drop_last(p);
 		h1conn__settle(p, t_ns);
 	} else {
-		stats_inc(STAT_wire_parse_errors);
-		if (message_of(c))
-			message_of(c)->end = MSG_BAD;
+		h1conn_end_bad(message_of(c));
 		c->req_over = true;
 		h1conn__settle(p, t_ns);
 	}

@@ -184,11 +184,9 @@ static void on_end(struct proto *p, struct h1call *c, uint64_t t_ns)
 static void on_bad(struct proto *p, struct h1call *c, struct span *in, uint64_t t_ns)
 {
 	p->resp.reading = p->resp.synced = false;
-	stats_inc(STAT_wire_parse_errors);
+	h1conn_end_bad(message_of(c));
 	stats_add(STAT_wire_unsynced_bytes, in->n);
 	*in = span_skip(*in, in->n);
-	if (message_of(c))
-		message_of(c)->end = MSG_BAD;
 	c->resp_over = true;
 	h1conn__settle(p, t_ns);
 }

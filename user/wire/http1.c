@@ -55,7 +55,7 @@ struct http1_reader {
 	struct h1chunk chunk;
 	uint64_t left;
 	enum at at;
-	bool is_request, no_body, trailers, in_value;
+	bool is_request, no_body, trailers, in_name, in_value;
 };
 
 static int on_name(llhttp_t *p, const char *at, size_t n)
@@ -65,8 +65,9 @@ static int on_name(llhttp_t *p, const char *at, size_t n)
 	r->in_value = false;
 	if (!r->section)
 		return 0;
-	if (!r->section->open && headers__begin(r->section))
-		return 0;
+	if (!r->in_name)
+		headers__begin(r->section);
+	r->in_name = true;
 	/* What does not fit is left out as a whole and marked (headers.overflow); the message goes on. */
 	headers__name(r->section, span_of(at, n));
 	return 0;
@@ -76,6 +77,7 @@ static int on_name_complete(llhttp_t *p)
 {
 	struct http1_reader *r = p->data;
 
+	r->in_name = false;
 	r->in_value = true;
 	return 0;
 }
@@ -134,7 +136,7 @@ static void begin_section(struct http1_reader *r)
 {
 	r->fields = *section_parser();
 	r->fields.data = r;
-	r->in_value = false;
+	r->in_name = r->in_value = false;
 	r->at = AT_FIELDS;
 }
 
@@ -320,6 +322,9 @@ static enum http1_step begin_body(struct http1_reader *r)
 {
 	enum h1body_kind kind = H1BODY_NONE;
 
+	/* Among the fields that found no room may be the one that says how long the body is. */
+	if (r->m->headers.overflow && !r->no_body)
+		return HTTP1_BAD;
 	/* Also where no body follows: the fields' values are wanted (Content-Length of an answer to HEAD). */
 	if (h1body_kind(r->m, r->is_request, &kind) && !r->no_body)
 		return HTTP1_BAD;

@@ -11,7 +11,8 @@ enum http1_step {
 	HTTP1_HEAD, /* the head is whole */
 	HTTP1_BODY, /* *body is the next piece of the body */
 	HTTP1_END,  /* the message is over; what is left in *in is not its own */
-	HTTP1_BAD,  /* not HTTP as nginx reads it */
+	HTTP1_BAD, /* not HTTP as nginx reads it; or the head did not fit (headers.overflow), so its length is not known
+		    */
 };
 
 struct http1_reader;

@@ -3,7 +3,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 2
 out=${O:-build}
-flags=(-std=gnu17 -D_GNU_SOURCE -Iuser -Ibpf -I"$out/skel" -isystem /usr/share/include/llhttp)
+flags=(-std=gnu17 -D_GNU_SOURCE -Iuser -Ibpf -isystem "$out/skel" -isystem /usr/share/include/llhttp)
 export out
 tidy_one() {
 	local f=$1; shift

@@ -309,22 +309,29 @@ out:
 	return err;
 }
 
-void tls_attach__forget(struct tls_attach *t, uint32_t pid)
+static void forget(struct user *u)
 {
-	struct user *u = user_of(t, pid);
-
-	if (!u)
-		return;
 	list_remove(&u->node);
 	unuse(u->at);
 	free(u);
 }
 
+void tls_attach__forget(struct tls_attach *t, uint32_t pid)
+{
+	struct user *u = user_of(t, pid);
+
+	if (u)
+		forget(u);
+}
+
 void tls_attach__free(struct tls_attach *t)
 {
+	struct list *i, *tmp;
+
 	if (!t)
 		return;
-	while (!list_empty(&t->users))
-		tls_attach__forget(t, list_entry(t->users.next, struct user, node)->pid);
+	list_for_each_safe (i, tmp, &t->users) {
+		forget(list_entry(i, struct user, node));
+	}
 	free(t);
 }

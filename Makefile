@@ -86,7 +86,7 @@ $(O)/skel/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h) $(wildcard vmlinux/*.h)
 
 $(O)/skel/%.skel.h: $(O)/skel/%.bpf.o
 	$(call msg,SKEL,$@)
-	$(Q)bpftool gen skeleton $< name $(subst .,_,$*)_bpf > $@
+	$(Q){ echo '/* NOLINTBEGIN */' && bpftool gen skeleton $< name $(subst .,_,$*)_bpf && echo '/* NOLINTEND */'; } > $@
 
 # A file as the initialiser of a character array.
 $(O)/skel/page.html.h: user/ops/page.html

@@ -215,6 +215,7 @@ def check(name, problem):
         print(f"FAIL - {name}: {problem}")
     else:
         passed += 1
+        print(f"ok - {name}")
 
 
 def talk(path, data, quiet=QUIET):

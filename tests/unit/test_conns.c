@@ -390,6 +390,27 @@ static void test_body_is_not_believed(void **state)
 	rig__free(&r);
 }
 
+static void test_piece_of_a_method_is_none(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	/* HEAD without its A: D begins DELETE, and D would be a method. */
+	rig__init(&r);
+	rig__open(&r, CONN_ACCEPTED);
+	rig__in(&r, "HE");
+	rig__lose(&r, DIR_IN, 1, GAP_LIMIT);
+	rig__out(&r, OK5);
+	rig__in(&r, "D");
+	rig__in(&r, " /a HTTP/1.1\r\n\r\n");
+	rig__out(&r, OK5);
+	assert_null(strstr(rig_text(&r.brief), "D /a"));
+	rig__in(&r, GET("b"));
+	rig__out(&r, OK5);
+	assert_non_null(strstr(rig_text(&r.brief), GOOD("b")));
+	rig__free(&r);
+}
+
 static void test_late_in_the_middle(void **state)
 {
 	struct rig r;
@@ -533,6 +554,7 @@ int main(void)
 		cmocka_unit_test(test_gap_in_bodies),
 		cmocka_unit_test(test_gap_in_heads),
 		cmocka_unit_test(test_body_is_not_believed),
+		cmocka_unit_test(test_piece_of_a_method_is_none),
 		cmocka_unit_test(test_late_in_the_middle),
 		cmocka_unit_test(test_positions),
 		cmocka_unit_test(test_long_bodies_are_skipped),

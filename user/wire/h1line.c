@@ -139,6 +139,11 @@ static bool is_usual(struct span method, bool whole)
 	return false;
 }
 
+bool h1line_usual_method(struct span method)
+{
+	return is_usual(method, true);
+}
+
 int h1line_looks_request(struct span data, bool certain)
 {
 	struct h1line_request r;

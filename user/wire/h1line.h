@@ -28,6 +28,8 @@ int h1line_status(struct span line, struct h1line_status *ret);
  * a piece as far as it goes. `certain`: nothing else says so, the method must be a usual one ("GET" whose first byte
  * was lost would be a method, too). */
 int h1line_looks_request(struct span data, bool certain);
+/* A method that is believed where nothing else says that a request begins. */
+bool h1line_usual_method(struct span method);
 int h1line_looks_response(struct span data);
 
 #endif

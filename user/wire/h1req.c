@@ -116,6 +116,12 @@ static bool read_some(struct proto *p, struct span *in, uint64_t t_ns)
 	case HTTP1_MORE:
 		return true;
 	case HTTP1_HEAD:
+		/* Its first bytes may have been the beginning of a usual method without being one. */
+		if (c->tentative && !h1line_usual_method(buf_span(&m->method))) {
+			http1_reader__reset(p->req.reader);
+			on_bad(p, c, in, t_ns);
+			return true;
+		}
 		on_head(p, c, t_ns);
 		return false;
 	case HTTP1_BODY:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and shows real captured calls: those of the Kong on this host if one runs, else those
 # of a stand-in gateway that this script starts in a network namespace and sends calls to. Arguments go to `kongtap run`.
+# KONGTAP_STAND_IN=1 takes the stand-in even where a Kong runs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "$(id -u)" != 0 ]; then
@@ -17,7 +18,7 @@ kong_runs() {
 	return 1
 }
 
-if kong_runs; then
+if [ -z "${KONGTAP_STAND_IN:-}" ] && kong_runs; then
 	./scripts/install-deps.sh build
 	make -s -j"$(nproc)"
 	echo "A Kong runs on this host: capturing its calls. Ctrl-C ends it." >&2

@@ -99,7 +99,7 @@ for stage in "${stages[@]}"; do
 	fuzz) build fuzz-build && counted fuzz fuzz_all ;;
 	san) build O=build-san SAN=1 all unit-build && counted san-unit unit_all build-san ;;
 	bpf) each_script tests/bpf/test_*.py tests/bpf/test_*.sh ;;
-	e2e) each_script tests/e2e/test_*.py tests/e2e/test_*.sh ;;
+	e2e) each_script tests/gateway/test_*.py tests/e2e/test_*.py tests/e2e/test_*.sh ;;
 	vm) each_script tests/vm/test_*.py tests/vm/test_*.sh ;;
 	*) echo "unknown stage: $stage" >&2; exit 2 ;;
 	esac

@@ -47,7 +47,7 @@ struct agent {
 	struct observe observe;
 
 	int epoll_fd, signal_fd, wake_fd;
-	bool stop, failed;
+	bool stop;
 	int64_t wall_offset;
 	uint64_t now, last_tick; /* time of the records, monotonic ns */
 	uint64_t last_status;

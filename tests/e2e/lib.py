@@ -171,7 +171,7 @@ class Agent(Process):
 
     def wait_ready(self, seconds=20):
         """The time from which on nothing may be missed."""
-        self.wait_line(r"\bready\b", seconds)
+        self.wait_line(r"\bready, watching\b", seconds)
         return time.time()
 
 

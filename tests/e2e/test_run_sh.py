@@ -10,7 +10,8 @@ from lib import ROOT, Checks, Process
 
 
 def shows_calls(t):
-    with Process([ROOT / "scripts" / "run.sh", "--for", "12", "--output", "jsonl"]) as run:
+    with Process([ROOT / "scripts" / "run.sh", "--for", "12", "--output", "jsonl"],
+                 {"KONGTAP_STAND_IN": "1"}) as run:
         run.wait_line(r"\bready\b", 300)
         up = time.monotonic()
         first = run.wait_line(r"^\{", 10, "stdout")

@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -206,6 +207,7 @@ void log_write(enum log_level level, const char *module, const char *fmt, ...)
 {
 	char text[1024];
 	unsigned long held = 0;
+	int saved = errno; /* callers, libbpf among them, read errno after they have spoken */
 	va_list ap;
 
 	if (!log_enabled(level) || (level < LOG_LVL_DEBUG && !allowed(fmt, &held)))
@@ -218,6 +220,7 @@ void log_write(enum log_level level, const char *module, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	put_line(level, module, text);
+	errno = saved;
 }
 
 bool log_rate(unsigned long *count)

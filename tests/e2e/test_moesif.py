@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""What a Moesif user relies on, through the whole agent: masked secrets are nowhere to be found, sampled calls weigh what
+they stand for, and a configuration is exchanged without losing a call."""
+import base64
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+
+from compare import compare, load
+from lib import Agent, Checks, Collector, Gateway, GatewayError, Workdir, client, read_jsonl, wait_for
+
+APPLICATION_ID = "kongtap-test-application-id"
+CANARY = "canary-7f3e9b-secret"
+PORT = 19464
+
+
+def environment(collector):
+    return {"KONGTAP_APPLICATION_ID": APPLICATION_ID, "KONGTAP_API_ENDPOINT": collector.url}
+
+
+def wait_quietly(condition, seconds, what):
+    """What does not come is for the comparison to say."""
+    try:
+        wait_for(condition, seconds, what)
+    except GatewayError:
+        pass
+
+
+def lines(path):
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+MASKS = f"""
+request_header_masks: [X-Secret]
+response_header_masks: [X-Secret]
+request_body_masks: [password]
+response_body_masks: [headers, raw_headers, body, path]
+request_query_masks: [token]
+redact_credentials: true
+"""
+
+
+def calls_with_secrets(gateway):
+    """Each carries the canary, or a credential of alice's, where a mask or redact_credentials is to find it."""
+    base = "http://127.0.0.1:8000"
+    nested = json.dumps({"a": [{"password": CANARY, "kept": 1}], "password": {"deep": CANARY}})
+    calls = [
+        ["-H", f"X-Secret: {CANARY}", f"{base}/open/hi?a=1"],
+        ["-H", "Content-Type: application/json", "-d", nested, f"{base}/open/echo"],
+        ["-d", f"password={CANARY}&kept=1", f"{base}/open/echo"],
+        [f"{base}/open/hi?token={CANARY}&kept=1"],
+        ["-H", f"Cookie: session={CANARY}", f"{base}/open/hi"],
+        ["-H", f"Authorization: Bearer {CANARY}", f"{base}/open/hi"],
+        ["-H", "apikey: alice-key-123", f"{base}/key/hi"],
+        [f"{base}/key/hi?apikey=alice-key-123"],
+        ["-k", "--http1.1", "-H", f"X-Secret: {CANARY}", "-u", "alice:alicepw", "https://127.0.0.1:8443/basic/hi"],
+    ]
+    for call in calls:
+        subprocess.run(gateway.in_netns("curl", "-s", "-o", "/dev/null", *call), check=True)
+    return len(calls)
+
+
+def masked_secrets_are_nowhere(t):
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway, \
+            Collector(directory / "taken.jsonl", "--app-id", APPLICATION_ID) as collector:
+        config, output, spool = directory / "kongtap.yaml", directory / "events.jsonl", directory / "spool"
+        config.write_text(MASKS)
+        collector.control(mode="status", status=503)
+        with Agent("-c", config, "--prefix", gateway.prefix, "--output", "jsonl", "--output-file", output,
+                   "--spool-dir", spool, "--metrics-listen", f"127.0.0.1:{PORT}", "--log-level", "debug",
+                   "--retry-base", "50", "--retry-max", "200", env=environment(collector)) as agent:
+            agent.wait_ready()
+            sent = calls_with_secrets(gateway)
+            wait_for(lambda: lines(output) >= sent, 20, "the events")
+            wait_for(lambda: any(path.stat().st_size for path in spool.glob("*")), 20, "the spool")
+            on_disk = b"".join(path.read_bytes() for path in spool.glob("*") if path.is_file())
+            pages = b""
+            for page in ("/metrics", "/status.json", "/"):
+                with urllib.request.urlopen(f"http://127.0.0.1:{PORT}{page}", timeout=10) as answer:
+                    pages += answer.read()
+            collector.control(mode="ok")
+            wait_for(lambda: len(collector.events()) >= sent, 30, "delivery")
+            t.equal("masks: exit code", agent.stop(), 0)
+            said = (agent.stderr + agent.stdout).encode()
+        events = read_jsonl(output)
+        taken = collector.events_file.read_bytes()
+        bodies = [base64.b64decode(event["request"]["body"]) for event in events
+                  if event["request"].get("transfer_encoding") == "base64"]
+        places = {"the printed events": output.read_bytes(), "the bodies in base64": b"\n".join(bodies), "the delivered events": taken, "the spool": on_disk,
+                  "the log": said, "metrics and status page": pages}
+        for name, content in places.items():
+            for secret in (CANARY, "alice-key-123", "alicepw", "YWxpY2U6YWxpY2Vwdw"):
+                t.check(f"masks: {secret} is not in {name}", secret.encode() not in content)
+        t.equal("masks: who called is known all the same", sum(e.get("user_id") == "cust-alice-001" for e in events), 3)
+        t.check("masks: what stands beside the secrets is kept",
+                b"kept=1" in b"".join(bodies) and b'"kept": 1' in output.read_bytes() and b"&kept=1" in output.read_bytes())
+
+
+def weights_add_up(t):
+    calls, rate = 2400, 25
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway, \
+            Collector(directory / "taken.jsonl", "--app-id", APPLICATION_ID) as collector:
+        output, record = directory / "events.jsonl", directory / "record.jsonl"
+        collector.control(config={"sample_rate": rate, "user_sample_rate": {"cust-alice-001": 100}})
+        with Agent("--prefix", gateway.prefix, "--output", "jsonl", "--output-file", output, "--metrics-listen", "none",
+                   env=environment(collector)) as agent:
+            agent.wait_ready()
+            agent.wait_line("sampling by the collector", 20)
+            with client(gateway, record, "--calls", calls, "--seed", "sampling", "--connections", "16",
+                        "--kinds", "open_read,key_read") as traffic:
+                t.equal("sampling: client", traffic.wait(300), 0)
+            os.kill(agent.pid, signal.SIGUSR1)
+            t.equal("sampling: exit code", agent.stop(), 0)
+        records, events = read_jsonl(record), read_jsonl(output)
+        alices = [e for e in events if e.get("user_id") == "cust-alice-001"]
+        others = [e for e in events if e.get("user_id") != "cust-alice-001"]
+        known = {e["response"]["headers"]["x-kong-request-id"] for e in alices}
+        others_sent = len(records) - len(known)
+        t.check(f"sampling: alice's {len(alices)} calls weigh one each", alices and {e["weight"] for e in alices} == {1})
+        t.equal("sampling: the others weigh four each", {e["weight"] for e in others}, {100 // rate})
+        weight = sum(e["weight"] for e in others)
+        spread = (100 // rate) * math.sqrt(others_sent * rate / 100 * (1 - rate / 100))
+        t.check(f"sampling: {len(others)} events weigh {weight}, for {others_sent} calls", abs(weight - others_sent) < 5 * spread)
+
+
+def reload_loses_nothing(t):
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway:
+        output, record, config = (directory / name for name in ("events.jsonl", "record.jsonl", "kongtap.yaml"))
+        config.write_text("request_header_masks: []\n")
+        with Agent("-c", config, "--prefix", gateway.prefix, "--output", "jsonl", "--output-file", output,
+                   "--metrics-listen", "none") as agent:
+            ready = agent.wait_ready()
+            with client(gateway, record, "--calls", 1500, "--seed", "reload", "--connections", "16") as traffic:
+                for number in range(1, 7):
+                    wait_quietly(lambda seen=200 * number: lines(record) >= seen, 60, "calls")
+                    wrong = number % 3 == 0
+                    config.write_text("reqest_header_masks: [x-none]\n" if wrong else "request_header_masks: [user-agent]\n")
+                    os.kill(agent.pid, signal.SIGHUP)
+                    said = "the one in force stays" if wrong else "configuration reloaded"
+                    times = number // 3 if wrong else number - number // 3
+                    wait_for(lambda s=said, n=times: agent.stderr.count(s) >= n, 20, said)
+                t.equal("reload: client", traffic.wait(300), 0)
+            log, records = load(gateway, record)
+            wait_quietly(lambda: lines(output) >= len(records), 20, "the events")
+            t.equal("reload: exit code", agent.stop(), 0)
+        events = read_jsonl(output)
+        t.problems(f"reload: {len(events)} events for {len(records)} calls agree", compare(log, events, records, ready))
+        t.check("reload: the error names file, line and option",
+                all(word in agent.stderr for word in (str(config), "reqest_header_masks", "request_header_masks")))
+        masked = ["user-agent" not in e["request"]["headers"] for e in events]
+        t.check("reload: the new mask is in force from the first reload on", not masked[0] and masked[-1])
+
+
+if __name__ == "__main__":
+    sys.exit(Checks().run(masked_secrets_are_nowhere, weights_add_up, reload_loses_nothing))

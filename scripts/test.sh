@@ -57,22 +57,25 @@ unit_all() { # directory of binaries
 	done
 }
 
-fuzz_all() {
-	local b name work
-	for b in build/fuzz/fuzz_*; do
-		[ -x "$b" ] && [[ $b != *.d ]] || continue
-		name=${b##*/fuzz_}
-		work=$(mktemp -d)
-		mkdir -p "tests/fuzz/corpus/$name"
-		if "$b" -max_total_time="${FUZZ_SECONDS:-10}" -timeout=10 -rss_limit_mb=3000 -print_final_stats=0 \
-			-artifact_prefix="$work/" "$work" "tests/fuzz/corpus/$name" >"$work.log" 2>&1; then
-			echo "ok - fuzz $name: $(grep -aoE '#[0-9]+' "$work.log" | tail -n 1) inputs"
-		else
-			echo "FAIL - fuzz $name"
-			tail -n 40 "$work.log"
-		fi
-		rm -rf "$work" "$work.log"
-	done
+fuzz_one() { # binary
+	local name=${1##*/fuzz_} work
+	work=$(mktemp -d)
+	mkdir -p "tests/fuzz/corpus/$name"
+	if "$1" -max_total_time="${FUZZ_SECONDS:-10}" -timeout=10 -rss_limit_mb=3000 -print_final_stats=0 \
+		-artifact_prefix="$work/" "$work" "tests/fuzz/corpus/$name" >"$work.log" 2>&1; then
+		echo "ok - fuzz $name: $(grep -aoE '#[0-9]+' "$work.log" | tail -n 1) inputs"
+	else
+		echo "FAIL - fuzz $name"
+		tail -n 40 "$work.log"
+	fi
+	rm -rf "$work" "$work.log"
+}
+
+fuzz_all() { # as many side by side as there are cores; what each says comes in one piece
+	export -f fuzz_one
+	# shellcheck disable=SC2016
+	find build/fuzz -name 'fuzz_*' -type f -executable | sort |
+		xargs -P "$(nproc)" -I{} bash -c 'text=$(fuzz_one "$1"); echo "$text"' - {}
 }
 
 each_script() { # files of one folder, one after the other

@@ -302,10 +302,19 @@ class EventView:
         text = canonical(part["body"])
         return "json", sha256(text.encode()), len(text)
 
+    def _about(self):
+        return (self.event.get("metadata") or {}).get("kong") or {}
+
+    @property
+    def rebuilt(self):
+        """True when the event says that its request was not seen and is told by the upstream leg."""
+        return bool(self._about().get("request_rebuilt"))
+
     def said_incomplete(self, side):
-        """True when the event itself says that this side's body was cut, dropped or not seen whole."""
-        about = (self.event.get("metadata") or {}).get("kongtap") or {}
-        return bool(about.get("incomplete") or about.get(f"{side}_body") or about.get(f"{side}_truncated"))
+        """True when the event itself says that this side was not seen whole, or its body cut or left out."""
+        about = self._about()
+        return bool(about.get(side, "complete") not in ("complete", "closed") or about.get(f"{side}_body_omitted")
+                    or about.get(f"{side}_body_truncated") or (side == "request" and self.rebuilt))
 
 
 def stamp_seconds(stamp):

@@ -62,6 +62,29 @@ def disagreeing(t):
         t.equal(f"another {'.'.join(path)}", kinds([LINE], [changed(path, value)]), [what])
 
 
+def late(**kong):
+    """The event of a call whose request went by before the agent came."""
+    event = changed(["request", "body"], None)
+    del event["user_id"]
+    event["request"]["time"] = "1970-01-01T00:16:40.400Z"
+    event["metadata"] = {"kong": {"request": "missing", "request_rebuilt": True, **kong}}
+    return event
+
+
+def seen_in_part(t):
+    t.equal("a request that was not seen, of a call that began before", kinds([LINE], [late()], ready=1000.4), [])
+    t.equal("the same of a call that began after", kinds([LINE], [late()]), ["rebuilt"])
+    t.equal("without saying so", kinds([LINE], [late(request_rebuilt=False)], ready=1000.4), ["user", "request body"])
+    t.equal("with another's name", kinds([LINE], [{**late(), "user_id": "alice"}], ready=1000.4), ["user"])
+    body = late()
+    body["request"]["body"] = EVENT["request"]["body"]
+    t.equal("with a body all the same", kinds([LINE], [body], ready=1000.4), ["request body"])
+    for what, kong in (("cut", {"request_body_truncated": True}), ("left out", {"request_body_omitted": "lost"}),
+                       ("not seen whole", {"request": "lost"})):
+        event = {**EVENT, "metadata": {"kong": kong}}
+        t.equal(f"a body that is said to be {what}", kinds([LINE], [event]), ["request body"])
+
+
 def event_text(line, record):
     """A right event, made of what the client knows, as JSON text."""
     sides = {}
@@ -103,4 +126,4 @@ def every_kind_of_call(t):
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(agreeing, disagreeing, every_kind_of_call))
+    sys.exit(Checks().run(agreeing, disagreeing, seen_in_part, every_kind_of_call))

@@ -20,7 +20,7 @@ def judge(name, release, text):
             print(f"{match.group(1)} - Linux {release}: {match.group(2)}")
             passed += match.group(1) == "ok"
             failed += match.group(1) == "FAIL"
-        elif line.startswith("#"):
+        elif line.startswith(("#", "       ")):  # what was found out, and what is behind a failure
             print(line)
     if not re.search(r"^KT-EXIT 0$", text, re.M):
         failed += 1

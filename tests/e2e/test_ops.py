@@ -125,6 +125,8 @@ def same_in_both_formats(t, port):
     t.check("OpenMetrics when asked for", open_[1]["Content-Type"].startswith("application/openmetrics-text"))
     t.check("which has an end", open_[2].endswith("\n# EOF\n"))
     t.equal("and the same series", sorted(samples(open_[2])), sorted(samples(plain[2])))
+    linted = subprocess.run(["promtool", "check", "metrics"], input=plain[2], capture_output=True, text=True)
+    t.check("promtool check metrics has no remark", linted.returncode == 0 and not linted.stderr.strip(), linted.stderr[:500])
 
 
 def port_in_use(t):

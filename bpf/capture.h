@@ -164,7 +164,8 @@ struct kt_conn {
 	__u8 opened; /* OPEN was sent */
 	__u8 told;   /* … and so was a data record that says so */
 	__u8 more;   /* the next record continues a call */
-	__u8 pad[6];
+	__u8 pad[2];
+	__u32 settled; /* when what was passed over was told last, in units of 2^30 ns */
 };
 
 /* Value of `skips`: user space knows that bytes before these positions are of no use. All ones: none ever will be. */

@@ -278,16 +278,24 @@ static __noinline int gather_all(struct kt_io *io, struct kt_conn *c)
 	return 0;
 }
 
-/* Calls that user space has no use for: counted, reported in one piece later. */
+/* Calls that user space has no use for: counted, and told in one piece before the next that it has; a connection that
+ * it still wants shows about once a second that it is alive. */
 static __always_inline bool passed_over(struct kt_io *io, struct kt_conn *c)
 {
-	__u32 dir = io->dir & 1;
+	__u32 dir = io->dir & 1, now;
 	__u64 end = c->pos[dir] + io->n;
 
 	if (end > c->skip[dir])
 		return false;
 	c->pos[dir] = end;
 	c->owed[dir] += io->n;
+	if (c->skip[dir] == ~0ULL)
+		return true;
+	now = bpf_ktime_get_ns() >> 30;
+	if (now != c->settled) {
+		c->settled = now;
+		settle(c, dir);
+	}
 	return true;
 }
 

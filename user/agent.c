@@ -116,6 +116,11 @@ static void on_ignore(void *ctx, const struct conn_key *key)
 	source__ignore(((struct agent *)ctx)->source, key);
 }
 
+static void on_skip(void *ctx, const struct conn_key *key, uint64_t in_until, uint64_t out_until)
+{
+	source__skip(((struct agent *)ctx)->source, key, in_until, out_until);
+}
+
 static void record(struct agent *a, const struct record *rec)
 {
 	int err = a->recorder ? recorder__write(a->recorder, rec) : 0;
@@ -569,7 +574,7 @@ static int open_stages(struct agent *a)
 	struct config *c = a->config;
 
 	a->conns = conns__new(&c->wire, (struct exchange_sink){.begun = on_begun, .done = on_done, .ctx = a},
-		(struct conn_ignore_sink){.fn = on_ignore, .ctx = a});
+		(struct conn_ignore_sink){.fn = on_ignore, .skip = on_skip, .ctx = a});
 	a->join = join__new(&c->join, (struct transaction_sink){.fn = on_transaction, .ctx = a});
 	a->moesif = moesif__new(&c->moesif, (struct event_sink){.fn = on_event, .ctx = a});
 	if (a->conns && a->join && a->moesif)

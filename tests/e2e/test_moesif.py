@@ -155,5 +155,32 @@ def reload_loses_nothing(t):
         t.check("reload: the new mask is in force from the first reload on", not masked[0] and masked[-1])
 
 
+def counters(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if line and line[0] != "#"}
+
+
+def unwanted_bodies_are_not_copied(t):
+    pieces, size = 50, 65536
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway:
+        output = directory / "events.jsonl"
+        # Its answer is quiet for longer than stream_idle, as far as bytes go that are copied.
+        with Agent("--prefix", gateway.prefix, "--output", "jsonl", "--output-file", output, "--stream-idle", "2000",
+                   "--disable-capture-request-body", "--disable-capture-response-body",
+                   "--metrics-listen", f"127.0.0.1:{PORT}") as agent:
+            agent.wait_ready()
+            subprocess.run(gateway.in_netns("curl", "-s", "-o", "/dev/null", "http://127.0.0.1:8000/open/large?"
+                                            f"n={pieces * size}&ms=100&nobuf=1"), check=True)
+            wait_for(lambda: lines(output) >= 1, 20, "the event")
+            copied = counters(PORT)["kongtap_capture_bytes_total"]
+            t.equal("no bodies: exit code", agent.stop(), 0)
+        about = read_jsonl(output)[0]["metadata"]["kong"]
+        t.equal("no bodies: the answer is known to its end", [about["response"], about["response_body_bytes"]],
+                ["complete", pieces * size])
+        t.equal("no bodies: why there is none", about.get("response_body_omitted"), "disabled")
+        t.check(f"no bodies: {copied:.0f} bytes copied of {pieces * size} on each leg", copied < pieces * size / 2)
+
+
 if __name__ == "__main__":
-    sys.exit(Checks().run(masked_secrets_are_nowhere, weights_add_up, reload_loses_nothing))
+    sys.exit(Checks().run(masked_secrets_are_nowhere, weights_add_up, reload_loses_nothing, unwanted_bodies_are_not_copied))

@@ -42,6 +42,8 @@ int source__activate(struct source *s);
 int source__poll(struct source *s, int timeout_ms);
 /* A connection whose bytes are of no use any more: the kernel need not copy them. Ignored by a replay. */
 void source__ignore(struct source *s, const struct conn_key *key);
+/* The same of its bytes before these positions only: the connection is still wanted. Positions only grow. */
+void source__skip(struct source *s, const struct conn_key *key, uint64_t in_until, uint64_t out_until);
 /* Workers being watched. */
 size_t source__workers(const struct source *s);
 

@@ -266,12 +266,17 @@ static int bpf_poll(struct source *base, int timeout_ms)
 	return before > INT32_MAX ? INT32_MAX : (int)before;
 }
 
-static void bpf_ignore(struct source *base, const struct conn_key *key)
+static void bpf_skip(struct source *base, const struct conn_key *key, uint64_t in_until, uint64_t out_until)
 {
-	int err = kernel__skip(self(base)->kernel, key, UINT64_MAX, UINT64_MAX);
+	int err = kernel__skip(self(base)->kernel, key, in_until, out_until);
 
 	if (err)
-		log_debug("capture", "connection cannot be marked as ignored: %s", strerror(-err));
+		log_debug("capture", "bytes of a connection cannot be marked as useless: %s", strerror(-err));
+}
+
+static void bpf_ignore(struct source *base, const struct conn_key *key)
+{
+	bpf_skip(base, key, UINT64_MAX, UINT64_MAX);
 }
 
 static size_t bpf_workers(const struct source *base)
@@ -322,6 +327,7 @@ static const struct source_ops source_bpf_ops = {
 	.activate = bpf_activate,
 	.poll = bpf_poll,
 	.ignore = bpf_ignore,
+	.skip = bpf_skip,
 	.workers = bpf_workers,
 	.wall_offset = bpf_wall_offset,
 	.each_tls = bpf_each_tls,

@@ -72,27 +72,30 @@ local function bytes_block()
     return block
 end
 
-local function send_repeated(unit, length)
+local function send_repeated(unit, length, args)
+    local pause = (tonumber(args.ms) or 0) / 1000
     while length > 0 do
         ngx.print(length >= #unit and unit or unit:sub(1, length))
         length = length - #unit
         if not ngx.flush(true) then return end
+        if pause > 0 then ngx.sleep(pause) end
     end
 end
 
 local function sized(n, args)
     local chunked = args.chunked == "1"
+    if args.nobuf == "1" then ngx.header["X-Accel-Buffering"] = "no" end
     if args.json ~= "1" then
         ngx.header["Content-Type"] = args.type or "application/octet-stream"
         if not chunked then ngx.header["Content-Length"] = n end
-        return send_repeated(bytes_block(), n)
+        return send_repeated(bytes_block(), n, args)
     end
     local open, close = '{"data":"', '"}'
     local fill = math.max(0, n - #open - #close)
     ngx.header["Content-Type"] = "application/json"
     if not chunked then ngx.header["Content-Length"] = #open + fill + #close end
     ngx.print(open)
-    send_repeated(("x"):rep(65536), fill)
+    send_repeated(("x"):rep(65536), fill, args)
     ngx.print(close)
 end
 

@@ -51,12 +51,12 @@ UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT    := $(UNIT_SRC:tests/unit/%.c=$(O)/unit/%)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ    := $(FUZZ_SRC:tests/fuzz/%.c=$(O)/fuzz/%)
-TOOL_SRC := $(wildcard tests/bpf/*.c tests/replay/*.c)
+TOOL_SRC := $(wildcard tests/bpf/*.c tests/replay/*.c tests/bench/*.c)
 TOOLS   := $(TOOL_SRC:tests/%.c=$(O)/tests/%)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: FORCE all help unit-build fuzz-build tools clean vmlinux
+.PHONY: FORCE all help unit-build fuzz-build tools clean vmlinux bench bench-micro bench-docs
 
 all: $(O)/kongtap ## build build/kongtap
 
@@ -127,6 +127,14 @@ fuzz-build: $(FUZZ) ## build the fuzzers
 $(O)/fuzz/%: tests/fuzz/%.c $(O)/fuzzobj/libkongtap.a
 	$(call msg,FUZZ,$<)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer -Itests/unit -o $@ $< $(O)/fuzzobj/libkongtap.a $(LIBS)
+
+bench: all tools ## what the agent costs the gateway, about 15 minutes (root; knobs: tests/bench/bench.py --help)
+	$(Q)./scripts/install-deps.sh bench
+	$(Q)python3 tests/bench/bench.py --out $(O)/bench/results.json
+bench-micro: all tools ## instructions per transaction of each stage
+	$(Q)python3 tests/bench/micro.py --out $(O)/bench/micro.json
+bench-docs: ## put the results of the last bench and bench-micro into docs/BENCHMARKS.md
+	$(Q)python3 tests/bench/report.py --take $(O)/bench
 
 vmlinux: ## print a full vmlinux.h of the running kernel
 	@bpftool btf dump file /sys/kernel/btf/vmlinux format c

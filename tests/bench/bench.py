@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""What the agent costs the gateway, measured: `make bench`. See docs/BENCHMARKS.md for what the figures mean.
+
+    bench.py [--out FILE]      writes all runs and the table of targets as JSON, and prints the tables
+
+BENCH_SECONDS (4)  length of each run that a target is about; the others take a third of it
+BENCH_ROUNDS (5)   runs of each kind, in turn with the others of its cell; the tables show medians
+BENCH_ONLY         only these, comma list: cells as http1/1k, patterns as h2*/*, complete, download
+BENCH_COMPLETE (60) seconds of load in which every call must become an event
+"""
+import argparse
+import fnmatch
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import bed
+import load
+import report
+
+from lib import Gateway  # tests/e2e, by way of bed
+
+SECONDS = int(os.environ.get("BENCH_SECONDS", "4"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+COMPLETE = int(os.environ.get("BENCH_COMPLETE", "60"))
+ONLY = [pattern for pattern in os.environ.get("BENCH_ONLY", "").split(",") if pattern]
+
+# Cells that a target is about have every watcher.
+WATCHERS = {"http1/1k": ["none", "empty", "agent", "peer"], "https1/1k": ["none", "empty", "agent", "textbook", "peer"]}
+COMPLETE_CELLS = ["http1/1k", "https1/1k"]
+DOWNLOADS = ["http1", "https1", "h2c", "h2"]
+
+
+def wanted(name):
+    return not ONLY or any(fnmatch.fnmatch(name, pattern) for pattern in ONLY)
+
+
+def watchers_of(cell):
+    return WATCHERS.get(cell, ["none", "empty", "agent"])
+
+
+def say(text):
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def one(place, watcher, cell, seconds):
+    protocol, size = cell.split("/")
+    return place.measure(watcher, lambda: load.load(place.gateway, protocol, size, seconds, place.scratch))
+
+
+def run_cell(place, cell):
+    seconds = SECONDS if cell in WATCHERS else max(1, SECONDS // 3)
+    runs = {watcher: [] for watcher in watchers_of(cell)}
+    for _ in range(ROUNDS):
+        for watcher, done in runs.items():
+            done.append(one(place, watcher, cell, seconds))
+    say(f"{cell}: " + ", ".join(f"{watcher} {report.median(done, 'rps'):.0f}/s" for watcher, done in runs.items()))
+    return runs
+
+
+def run_download(place, protocol):
+    runs = {"none": [], "agent": []}
+    for _ in range(min(ROUNDS, 3)):
+        for watcher, done in runs.items():
+            done.append(place.measure(watcher, lambda: load.download(place.gateway, protocol, "1g")))
+    say(f"download {protocol}: " + ", ".join(f"{watcher} {report.median(done, 'seconds'):.2f} s"
+                                            for watcher, done in runs.items()))
+    return runs
+
+
+def run_all(place):
+    found = {"cells": {}, "complete": {}, "downloads": {}}
+    for protocol in load.PROTOCOLS:
+        one(place, "none", f"{protocol}/1k", 1)  # caches and page tables, once
+    for cell in [f"{protocol}/{size}" for protocol in load.PROTOCOLS for size in load.SIZES if size != "1g"]:
+        if wanted(cell):
+            found["cells"][cell] = run_cell(place, cell)
+    for cell in COMPLETE_CELLS:
+        if wanted("complete"):
+            found["complete"][cell] = one(place, "agent", cell, COMPLETE // len(COMPLETE_CELLS))
+            say(f"complete {cell}: {found['complete'][cell]['events']} events of {found['complete'][cell]['calls']} calls")
+    for protocol in DOWNLOADS:
+        if wanted("download"):
+            found["downloads"][protocol] = run_download(place, protocol)
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description="What the agent costs the gateway.")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    if os.geteuid():
+        return "bench: it loads BPF programs and makes a network namespace: run it as root"
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="kt-bench-") as scratch, bed.Collector() as collector, \
+            Gateway(Path(scratch) / "gateway", oracle="lines") as gateway:
+        place = bed.Bed(gateway, collector, Path(scratch))
+        found = run_all(place)
+    found["host"] = bed.versions()
+    found["run"] = {"seconds": SECONDS, "rounds": ROUNDS, "complete": COMPLETE, "only": ONLY,
+                    "took": round(time.monotonic() - started)}
+    found["targets"] = report.targets(found)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(found, indent=1) + "\n")
+    print(report.all_tables(found))
+    say(f"{found['run']['took']} s, all runs in {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Load on the gateway: wrk for HTTP/1.1, h2load for HTTP/2, curl for one large download. Each returns what the client saw."""
+import json
+import re
+import subprocess
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CONNECTIONS = 16
+STREAMS = 8  # of each connection, in HTTP/2
+
+PROTOCOLS = {  # name: (scheme, name of the port in routes.json)
+    "http1": ("http", "proxy"), "https1": ("https", "proxy_tls"),
+    "h2c": ("http", "proxy_h2c"), "h2": ("https", "proxy_tls"),
+}
+SIZES = {"0": 0, "1k": 1 << 10, "16k": 16 << 10, "1m": 1 << 20, "1g": 1 << 30}
+
+
+def url(gateway, protocol, size):
+    scheme, port = PROTOCOLS[protocol]
+    path = f"/open/bytes?n={SIZES[size]}&json=1" if SIZES[size] else "/open/empty"
+    return f"{scheme}://127.0.0.1:{gateway.ports[port]}{path}"
+
+
+def run(gateway, argv, seconds):
+    result = subprocess.run(gateway.in_netns(*map(str, argv)), capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                            timeout=seconds + 60)
+    if result.returncode:
+        raise RuntimeError(f"{argv[0]}: exit code {result.returncode}: {result.stderr[-300:]}{result.stdout[-300:]}")
+    return result.stdout
+
+
+def wrk_command(target, seconds):
+    return ["wrk", "-t", 1, "-c", CONNECTIONS, "-d", f"{seconds}s", "-s", HERE / "wrk.lua", target]
+
+
+def h2load_command(target, seconds, log):
+    return ["h2load", "-t", 1, "-c", CONNECTIONS, "-m", STREAMS, "-D", seconds, f"--log-file={log}", target]
+
+
+def wrk(gateway, target, seconds, _):
+    line = json.loads(run(gateway, wrk_command(target, seconds), seconds).strip().splitlines()[-1])
+    return {"rps": line["calls"] / (line["us"] / 1e6), "p50_ms": line["p50"] / 1000, "p99_ms": line["p99"] / 1000,
+            "errors": line["errors"]}
+
+
+def h2load(gateway, target, seconds, scratch):
+    log = scratch / "h2load.log"
+    log.unlink(missing_ok=True)
+    text = run(gateway, h2load_command(target, seconds, log), seconds)
+    rate = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", text)
+    errors = re.search(r"(\d+) failed, (\d+) errored, (\d+) timeout", text)
+    times = sorted(int(line.split("\t")[2]) for line in log.read_text().splitlines())
+    log.unlink()
+    if not rate or not times:
+        raise RuntimeError(f"h2load: no result in {text[-500:]}")
+    return {"rps": float(rate.group(1)), "p50_ms": times[len(times) // 2] / 1000,
+            "p99_ms": times[len(times) * 99 // 100] / 1000, "errors": sum(map(int, errors.groups())) if errors else 0}
+
+
+def load(gateway, protocol, size, seconds, scratch):
+    client = wrk if protocol.endswith("1") else h2load
+    return client(gateway, url(gateway, protocol, size), seconds, scratch)
+
+
+def download_command(target, protocol):
+    version = {"http1": "--http1.1", "https1": "--http1.1", "h2c": "--http2-prior-knowledge", "h2": "--http2"}[protocol]
+    return ["curl", "-sSk", version, "-o", "/dev/null", "-w", "%{size_download} %{time_total}", target]
+
+
+def download(gateway, protocol, size):
+    bytes_came, took = run(gateway, download_command(url(gateway, protocol, size), protocol), 120).split()
+    return {"bytes": int(bytes_came), "seconds": float(took)}

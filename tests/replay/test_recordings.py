@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """What a real Kong 3.9.1 and the real Moesif plugin did, replayed: every event of the plugin has its twin, there is no
-event that the plugin did not make, and a recording cut anywhere gives nothing that is wrong.
+event that the plugin did not make, and a recording cut anywhere, or with holes, gives nothing that is wrong.
+
+KONGTAP_TEST_CUTS and KONGTAP_TEST_LOSSES say how often (200, 50).
 
 The recordings hold the calls of Kong's workers (*.calls) and the events that the plugin made of them (*.events); the
 oracle is the plugin. They are joined by the x-kong-request-id of the response.
@@ -20,6 +22,7 @@ ROOT = HERE.parent.parent
 KONGTAP = Path(os.environ.get("KONGTAP_BINARY", ROOT / "build" / "kongtap"))
 DATA = HERE / "kong-3.9.1"
 CUTS = int(os.environ.get("KONGTAP_TEST_CUTS", "200"))
+LOSSES = int(os.environ.get("KONGTAP_TEST_LOSSES", "50"))
 passed = failed = 0
 
 
@@ -59,7 +62,7 @@ ACCEPTED_USER = {
 
 def facts(event):
     request = event["request"]
-    return {"verb": request["verb"], "uri": request["uri"], "status": event["response"]["status"],
+    return {"verb": request["verb"], "uri": request["uri"], "status": event.get("response", {}).get("status"),
             "ip_address": request.get("ip_address"), "user_id": event.get("user_id")}
 
 
@@ -95,6 +98,51 @@ def cut(name, lines, theirs, at):
         return [f"cut at line {at}: {p}" for p in compare(replay(file.name), theirs, False)]
 
 
+def nameless(ours, theirs):
+    """What is wrong in events whose response was lost, and with it the id by which calls are known: of all calls with that
+    verb and URI, one must have had that user."""
+    users, problems = {}, []
+    for event in theirs:
+        plugin = facts(event)
+        users.setdefault((plugin["verb"], plugin["uri"]), set()).add(plugin["user_id"])
+    for event in ours:
+        mine = facts(event)
+        name = f"{mine['verb']} {mine['uri']}"
+        known = users.get((mine["verb"], mine["uri"]))
+        if known is None:
+            # The start line itself may have been lost in its middle: then the event must say so, and name nobody.
+            if mine["user_id"] is not None or event["metadata"]["kong"]["request"] == "complete":
+                problems.append(f"no call of the plugin's is {name}")
+        elif mine["user_id"] is not None and mine["user_id"] not in known:
+            problems.append(f"{name}: user_id is {mine['user_id']!r}, the plugin's {known}")
+    return problems
+
+
+def lose(lines, rng):
+    """The recording with the bytes of some calls lost, one by one or in bursts, and sometimes its beginning with them."""
+    begin = rng.choice([0, 0, rng.randrange(len(lines))])
+    odds, longest, left = rng.choice([0.005, 0.02, 0.05, 0.2]), rng.choice([1, 3, 10]), 0
+    for line in lines[begin:]:
+        if not left and rng.random() < odds:
+            left = rng.randint(1, longest)
+        if left:
+            left -= 1
+            call = json.loads(line)
+            if call.get("data"):
+                line = json.dumps({**call, "data": "", "len": 0}) + "\n"
+        yield line
+
+
+def lossy(name, lines, theirs, seed):
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+        file.writelines(lose(lines, random.Random(f"{name} {seed}")))
+        file.flush()
+        ours = replay(file.name)
+    problems = compare([event for event in ours if request_id(event)], theirs, False)
+    problems += nameless([event for event in ours if not request_id(event)], theirs)
+    return [f"losses, seed {seed}: {p}" for p in problems]
+
+
 def main():
     rng = random.Random(20261123)
     pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
@@ -107,6 +155,8 @@ def main():
         where = rng.sample(range(1, len(lines)), min(CUTS, len(lines) - 1))
         problems = [p for found in pool.map(lambda at: cut(name, lines, theirs, at), where) for p in found]
         check(f"{name}: cut at {len(where)} random lines, never a wrong value", problems)
+        problems = [p for found in pool.map(lambda seed: lossy(name, lines, theirs, seed), range(LOSSES)) for p in found]
+        check(f"{name}: bytes of calls lost in {LOSSES} ways, never a wrong value", problems)
     print(f"{passed} passed, {failed} failed")
     return failed != 0
 

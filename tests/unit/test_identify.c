@@ -327,6 +327,25 @@ static void test_an_unseen_leg_names_nobody_by_token(void **state)
 		run(spec);
 		assert_string_equal(user(), NONE);
 	}
+	/* Without the response's head nobody knows whether there was such a leg, nor whether Kong took the credential.
+	 */
+	run((struct txn_spec){.creq = "GET /a HTTP/1.1\nHost: h\nAuthorization: Basic dXNlcjpwYXNz\n\n"});
+	assert_string_equal(user(), NONE);
+}
+
+static void test_a_response_with_holes_names_nobody_by_token(void **state)
+{
+	struct transaction *t;
+
+	(void)state;
+	t = txn_build(
+		&(struct txn_spec){.creq = "GET /a HTTP/1.1\n:authority: h\nAuthorization: Basic dXNlcjpwYXNz\n\n",
+			.cresp = "HTTP/1.1 200 OK\n\n",
+			.h2 = true});
+	/* X-Kong-Upstream-Latency may be the field that is not known. */
+	t->client->resp.head_partial = true;
+	moesif__on_transaction(m, t);
+	assert_string_equal(user(), NONE);
 }
 
 static void test_learnt(void **state)
@@ -453,6 +472,7 @@ int main(void)
 		kit_test(test_anonymous),
 		kit_test(test_refused_names_nobody),
 		kit_test(test_an_unseen_leg_names_nobody_by_token),
+		kit_test(test_a_response_with_holes_names_nobody_by_token),
 		kit_test(test_learnt),
 		kit_test(test_learnt_elsewhere),
 		kit_test(test_session_token),

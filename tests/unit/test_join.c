@@ -177,8 +177,10 @@ static void waits_no_longer_than_its_window(void **state)
 	assert_int_equal(got_n, 0);
 	join__tick(j, 504 * MS);
 	assert_int_equal(got_n, 1);
-	/* The leg that was still open is no part of it; when it ends it is an orphan. */
+	/* The leg that was still open is no part of it, and it is known that there was one; when it ends it is an
+	 * orphan. */
 	assert_int_equal(got[0]->upstream_count, 0);
+	assert_int_equal(got[0]->how, JOIN_MISSING);
 	join__done(j, u, NULL);
 	assert_int_equal(stats_get(STAT_join_upstream_orphans), 1);
 }
@@ -240,6 +242,26 @@ static void two_that_fit_are_joined_to_none(void **state)
 	assert_int_equal(got[0]->upstream_count, 0);
 	assert_int_equal(got[1]->upstream_count, 0);
 	assert_int_equal(got[1]->how, JOIN_AMBIGUOUS);
+}
+
+/* The request of another call, which like this one shows no credential, was not seen, and its upstream leg was. */
+static void tries_of_two_calls_are_joined_to_none(void **state)
+{
+	struct exchange *c = client("same", 1 * MS), *other = upstream("same", NULL, 2 * MS),
+			*own = upstream("same", NULL, 3 * MS);
+
+	(void)state;
+	join__begun(j, c);
+	join__begun(j, other);
+	join__begun(j, own);
+	answer(other, 200, NULL, 4 * MS);
+	join__done(j, other, NULL);
+	answer(own, 200, NULL, 5 * MS);
+	join__done(j, own, NULL);
+	answer(c, 200, NULL, 6 * MS);
+	join__done(j, c, NULL);
+	assert_int_equal(got[0]->upstream_count, 0);
+	assert_int_equal(got[0]->how, JOIN_AMBIGUOUS);
 }
 
 static void evidence_never_crosses_credentials(void **state)
@@ -386,6 +408,7 @@ int main(void)
 		T(upstream_leg_not_seen),
 		T(one_that_fits_is_joined_by_evidence),
 		T(two_that_fit_are_joined_to_none),
+		T(tries_of_two_calls_are_joined_to_none),
 		T(evidence_never_crosses_credentials),
 		T(ids_that_differ_beat_evidence),
 		T(an_aborted_call_finds_its_upstream),

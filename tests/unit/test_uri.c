@@ -76,7 +76,13 @@ static void test_no_listener_port(void **state)
 	(void)state;
 	t->client->conn.local.family = ADDR_NONE;
 	moesif__on_transaction(m, t);
-	assert_string_equal(txn_str(&out, "request.uri"), "http://h/x");
+	assert_string_equal(txn_str(&out, "request.uri"), "http://h:1234/x");
+	s.creq = "GET /x HTTP/1.1\nHost: [2001:db8::1]\n\n";
+	t = txn_build(&s);
+	t->client->conn.local.family = ADDR_NONE;
+	moesif__on_transaction(m, t);
+	assert_string_equal(txn_str(&out, "request.uri"), "http://[2001:db8::1]/x");
+	s.creq = "GET /x HTTP/1.1\nHost: h:1234\n\n";
 	s.ureq = "GET / HTTP/1.1\n" UP "\n";
 	t = txn_build(&s);
 	t->client->conn.local.family = ADDR_NONE;

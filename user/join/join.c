@@ -228,7 +228,20 @@ static void add_found(struct found *f, struct try *t)
 	f->open |= t->x == NULL;
 }
 
-static void find_tries(const struct join *j, const struct call *c, struct found *f)
+/* Kong goes on to another service instance only where one did not answer, or with an error: what was answered well is
+ * the last try. Tries that are linked by evidence and say otherwise are those of several calls. */
+static bool of_one_call(const struct found *f)
+{
+	for (uint32_t i = 0; i + 1 < f->n; i++) {
+		const struct exchange *x = f->v[i]->x;
+
+		if (x && x->resp.head_done && x->resp.status && x->resp.status < 400)
+			return false;
+	}
+	return true;
+}
+
+static void find_tries(const struct join *j, struct call *c, struct found *f)
 {
 	const struct exchange *x = c->x;
 	struct span id = kong_id(&x->resp.headers);
@@ -250,6 +263,10 @@ static void find_tries(const struct join *j, const struct call *c, struct found 
 		if (t->call_id == c->id && !(id.n && t->id_len) && !(t->x && evidence_contradicts(x, t->x)))
 			add_found(f, t);
 	}
+	if (!of_one_call(f)) {
+		c->ambiguous = true;
+		*f = (struct found){0};
+	}
 	f->how = f->n ? JOIN_BY_EVIDENCE : JOIN_NONE;
 }
 
@@ -258,11 +275,19 @@ static bool upstream_expected(const struct exchange *x)
 	return headers__get(&x->resp.headers, SPAN_LIT("x-kong-upstream-latency")).p != NULL;
 }
 
+/* Kong writes it on what it answers by itself, unless it is told to write nothing of its own (headers = off). */
+static bool says_answered_itself(const struct exchange *x)
+{
+	return headers__get(&x->resp.headers, SPAN_LIT("x-kong-response-latency")).p != NULL;
+}
+
 static enum join_how how_without(const struct call *c)
 {
-	if (!upstream_expected(c->x))
-		return JOIN_NONE;
-	return c->ambiguous && !kong_id(&c->x->resp.headers).n ? JOIN_AMBIGUOUS : JOIN_MISSING;
+	bool has_id = kong_id(&c->x->resp.headers).n != 0;
+
+	if (c->ambiguous && !has_id && !says_answered_itself(c->x))
+		return JOIN_AMBIGUOUS;
+	return upstream_expected(c->x) ? JOIN_MISSING : JOIN_NONE;
 }
 
 static void count_how(enum join_how how)
@@ -312,13 +337,16 @@ static void hand_on(struct join *j, struct call *c, struct found *f)
 		return;
 	}
 	t->how = f->n ? f->how : how_without(c);
-	count_how(t->how);
 	t->client = c->x;
 	c->x = NULL;
 	t->worker = c->worker;
 	t->worker_known = c->worker_known;
 	t->wall_offset_ns = j->wall_offset;
 	take_tries(j, t, f);
+	/* There was one, and it is not over: what Kong wrote on it is not to be had. */
+	if (f->n && !t->upstream_count)
+		t->how = JOIN_MISSING;
+	count_how(t->how);
 	forget_call(j, c);
 	j->sink.fn(j->sink.ctx, t);
 }

@@ -167,10 +167,13 @@ static bool refused(const struct call *c)
 
 /* Kong's word went up on a leg that was not seen, or cannot be told from the client's own because the client's head has
  * holes: its consumer, if any, comes before what the token says, and the two may differ. Better nobody than somebody
- * else. */
+ * else. Whether there was such a leg, and whether Kong took the credential, the response's head tells: without it, or
+ * with one that has holes, nobody knows. */
 static bool unheard(const struct call *c)
 {
 	if (c->t->how == JOIN_MISSING || c->t->how == JOIN_AMBIGUOUS)
+		return true;
+	if (!c->up && (!c->resp->head_done || c->resp->head_partial))
 		return true;
 	return !c->client_whole && !c->trust &&
 	       (c->ureq.count[KNOWN_X_CONSUMER_ID] || c->ureq.count[KNOWN_X_CONSUMER_USERNAME] ||

@@ -16,6 +16,25 @@ struct span where_ip(const struct call *c, char store[ENDPOINT_TEXT_LEN])
 	return ip;
 }
 
+static struct span host_of(const struct call *c)
+{
+	if (c->rebuilt)
+		return known_get(&c->ureq, KNOWN_X_FORWARDED_HOST);
+	return c->req->authority.n ? buf_span(&c->req->authority) : known_get(&c->creq, KNOWN_HOST);
+}
+
+/* The client named the port that it came to, unless a balancer stands between. */
+static struct span port_in_host(const struct call *c)
+{
+	struct span host = span_trim(host_of(c));
+	const char *colon = host.n ? memrchr(host.p, ':', host.n) : NULL;
+	size_t n = colon ? host.n - (size_t)(colon - host.p) - 1 : 0;
+
+	/* The colons inside [2001:db8::1] are no port's. */
+	return n && !memchr(colon, ']', n) ? span_of(colon + 1, n) : (struct span){0};
+}
+
+/* Kong's own, as the plugin has it; where the connection's end is not known, what the legs say of it. */
 static uint16_t port_of(const struct call *c)
 {
 	const struct endpoint *e = &c->t->client->conn.local;
@@ -24,19 +43,14 @@ static uint16_t port_of(const struct call *c)
 
 	if (e->family == ADDR_IP4 || e->family == ADDR_IP6)
 		return e->port;
+	if (!text.n)
+		text = port_in_host(c);
 	for (size_t i = 0; i < text.n && i < 6; i++) {
 		if (text.p[i] < '0' || text.p[i] > '9')
 			return 0;
 		port = port * 10 + (uint32_t)(text.p[i] - '0');
 	}
 	return port <= UINT16_MAX ? (uint16_t)port : 0;
-}
-
-static struct span host_of(const struct call *c)
-{
-	if (c->rebuilt)
-		return known_get(&c->ureq, KNOWN_X_FORWARDED_HOST);
-	return c->req->authority.n ? buf_span(&c->req->authority) : known_get(&c->creq, KNOWN_HOST);
 }
 
 /* A request that was not seen: the path is in a header of the upstream leg, the query in its target. */

@@ -58,8 +58,8 @@ struct kt_open {
 	__s32 fd;
 	__u8 tls;
 	__u8 origin;
-	__u8 family; /* 0, 4, 6 */
-	__u8 pad;
+	__u8 family;	  /* 0, 4, 6 */
+	__u8 late;	  /* of TLS: bytes may have moved before the library was probed, whatever the origin */
 	__u16 local_port; /* host order */
 	__u16 peer_port;
 	__u32 pad2;
@@ -164,7 +164,8 @@ struct kt_conn {
 	__u8 opened; /* OPEN was sent */
 	__u8 told;   /* … and so was a data record that says so */
 	__u8 more;   /* the next record continues a call */
-	__u8 pad[2];
+	__u8 late;   /* as in kt_open */
+	__u8 pad;
 	__u32 settled; /* when what was passed over was told last, in units of 2^30 ns */
 };
 

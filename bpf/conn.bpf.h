@@ -17,6 +17,7 @@ static __always_inline void fill_open(struct kt_open *o, struct kt_conn *c, stru
 	o->fd = c->fd;
 	o->tls = c->tls;
 	o->origin = c->origin;
+	o->late = c->late;
 	if (sk)
 		sock_endpoints(sk, o);
 }

@@ -99,12 +99,19 @@ static __always_inline void tls_learn_fd(struct kt_watch *w, struct kt_conn *c)
 	c->opened = 0; /* tell user space again, with the fd */
 }
 
+/* One whose SSL_set_fd was not seen may be of any age: its socket may well have been accepted under our eyes, before
+ * the library of a new worker was probed. */
 static __always_inline struct kt_conn *conn_of_ssl(__u32 pid, __u64 ssl)
 {
 	struct kt_conn_key key = {.obj = ssl, .pid = pid, .tls = 1};
 	struct kt_conn *c = bpf_map_lookup_elem(&conns, &key);
 
-	return c ? c : conn_new(&key, 0, -1, KT_UNKNOWN);
+	if (c)
+		return c;
+	c = conn_new(&key, 0, -1, KT_UNKNOWN);
+	if (c)
+		c->late = 1;
+	return c;
 }
 
 static __noinline int tls_moved(struct kt_watch *w)

@@ -142,6 +142,7 @@ struct want {
 	uint64_t pos[2];     /* final positions */
 	uint64_t gaps[2][5]; /* of these, bytes that are missing, by cause */
 	enum conn_origin origin;
+	bool late;
 	bool open; /* not closed yet */
 };
 
@@ -150,11 +151,11 @@ static void explain_seen(const struct seen *c, const struct want *w, char *why, 
 	snprintf(why, size,
 		"in %" PRIu64 "/%" PRIu64 " (bytes %" PRIu64 ", gaps %" PRIu64 " %" PRIu64 " %" PRIu64 "), out %" PRIu64
 		"/%" PRIu64 " (bytes %" PRIu64 ", gaps %" PRIu64 " %" PRIu64 " %" PRIu64
-		"), origin %d/%d, closed %d, bad %d %d, opens %u",
+		"), origin %d/%d, late %d/%d, closed %d, bad %d %d, opens %u",
 		c->stream[0].end, w->pos[0], c->stream[0].bytes, c->stream[0].gaps[1], c->stream[0].gaps[2],
 		c->stream[0].gaps[3], c->stream[1].end, w->pos[1], c->stream[1].bytes, c->stream[1].gaps[1],
-		c->stream[1].gaps[2], c->stream[1].gaps[3], c->open.origin, w->origin, c->closed, c->stream[0].bad,
-		c->stream[1].bad, c->opens);
+		c->stream[1].gaps[2], c->stream[1].gaps[3], c->open.origin, w->origin, c->open.late, w->late, c->closed,
+		c->stream[0].bad, c->stream[1].bad, c->opens);
 }
 
 static bool stream_as_wanted(const struct seen *c, const struct want *w, int dir)
@@ -182,7 +183,7 @@ static void judge(const char *name, const struct seen *c, const struct want *w)
 		return;
 	}
 	good = stream_as_wanted(c, w, 0) && stream_as_wanted(c, w, 1) && c->closed != w->open && !c->after_close &&
-	       c->open.origin == w->origin;
+	       c->open.origin == w->origin && c->open.late == w->late;
 	explain_seen(c, w, why, sizeof(why));
 	check(good, name, why);
 }

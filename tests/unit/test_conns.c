@@ -519,6 +519,26 @@ static void test_long_bodies_are_skipped(void **state)
 	rig__free(&r);
 }
 
+/* A new worker accepts, and its TLS library is not probed yet: the connection's beginning goes by unseen. */
+static void test_accepted_and_joined_late(void **state)
+{
+	struct record open = {.kind = REC_OPEN, .open = {.fd = 9, .origin = CONN_ACCEPTED, .late = true}};
+	struct rig r;
+
+	(void)state;
+	rig__init(&r);
+	r.key.tls = 1;
+	open.open.key = r.key;
+	rig__send(&r, &open);
+	rig__data(&r, DIR_OUT, "\0\0\1\1\5\0\0\0\5\x88", 10);
+	rig__data(&r, DIR_IN, "\0\0\3\1\5\0\0\0\7\x82\x84\x87", 12);
+	rig__data(&r, DIR_OUT, "\0\0\1\1\5\0\0\0\7\x88", 10);
+	assert_int_equal(r.ignored, 0);
+	want(&r, " > 200 2.0 complete 0 \"\"\nGET / 2.0 complete 0 \"\" > 200 2.0 complete 0 \"\"\n");
+	assert_int_equal(r.last.leg, LEG_CLIENT);
+	rig__free(&r);
+}
+
 static void test_tunnel_is_ignored(void **state)
 {
 	struct rig r;
@@ -558,6 +578,7 @@ int main(void)
 		cmocka_unit_test(test_late_in_the_middle),
 		cmocka_unit_test(test_positions),
 		cmocka_unit_test(test_long_bodies_are_skipped),
+		cmocka_unit_test(test_accepted_and_joined_late),
 		cmocka_unit_test(test_tunnel_is_ignored),
 	};
 

@@ -36,6 +36,8 @@ static void describe(struct buf *b, const struct record *rec)
 		endpoint_text(&rec->open.peer, peer);
 		buf__printf(b, "%u/%llx/%u/%llu fd %d origin %d %s %s", k->pid, (unsigned long long)k->obj, k->tls,
 			(unsigned long long)k->gen, rec->open.fd, rec->open.origin, local, peer);
+		if (rec->open.late)
+			buf__append_str(b, " late");
 		break;
 	case REC_DATA:
 		k = &rec->data.key;
@@ -119,7 +121,7 @@ static void what_is_recorded_is_replayed(void **state)
 				.origin = CONN_ACCEPTED,
 				.local = {.family = ADDR_IP4, .port = 8000, .addr = {127, 0, 0, 1}},
 				.peer = {.family = ADDR_IP6, .port = 9, .addr = {0x20, 1, 0xd, 0xb8, [15] = 1}}}},
-		{.kind = REC_OPEN, .t_ns = 3, .open = {.key = tls, .fd = -1}},
+		{.kind = REC_OPEN, .t_ns = 3, .open = {.key = tls, .fd = -1, .late = true}},
 		{.kind = REC_DATA,
 			.t_ns = 4,
 			.data = {.key = clear, .pos = 5, .data = SPAN_LIT("a\0b\xff"), .gap = 9, .cause = GAP_LIMIT}},

@@ -76,6 +76,7 @@ static void give_open(struct intake *in, const struct kt_open *o)
 				.key = {.gen = o->gen, .obj = o->obj, .pid = o->head.pid, .tls = o->tls},
 				.fd = o->fd,
 				.origin = o->origin <= CONN_CONNECTED ? (enum conn_origin)o->origin : CONN_UNKNOWN,
+				.late = o->late != 0,
 				.local = endpoint_of(o->family, o->local_port, o->local),
 				.peer = endpoint_of(o->family, o->peer_port, o->peer),
 			},

@@ -61,6 +61,7 @@ struct rec_open {
 	struct conn_key key;
 	int32_t fd; /* -1 when not known (TLS before its fd was found) */
 	enum conn_origin origin;
+	bool late; /* bytes may have moved before the first that are told of, whatever the origin */
 	struct endpoint local, peer;
 };
 

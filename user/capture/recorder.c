@@ -100,6 +100,8 @@ static void put_open(struct buf *b, const struct rec_open *o)
 	if (o->key.tls)
 		buf__printf(b, ",\"fd\":%d", o->fd);
 	buf__printf(b, ",\"origin\":\"%s\"", origin[o->origin <= CONN_CONNECTED ? o->origin : 0]);
+	if (o->late)
+		buf__append_str(b, ",\"late\":true");
 	endpoint_text(&o->local, text);
 	put_text(b, "local", text);
 	endpoint_text(&o->peer, text);

@@ -184,6 +184,7 @@ static int own_line(struct replay *r, const json_t *o, const char *call, struct 
 		rec->open = (struct rec_open){.key = key_of(o),
 			.fd = (int32_t)int_of(o, "fd", -1),
 			.origin = origin_of(o),
+			.late = json_is_true(json_object_get(o, "late")),
 			.local = endpoint_of(o, "local"),
 			.peer = endpoint_of(o, "peer")};
 	} else if (!strcmp(call, "close") || !strcmp(call, "ssl_free")) {

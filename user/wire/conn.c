@@ -52,7 +52,7 @@ void conn__learn(struct conn *c, const struct rec_open *open)
 	if (f->origin == CONN_UNKNOWN) {
 		f->origin = open->origin;
 		if (!c->spoken)
-			f->from_start = open->origin != CONN_UNKNOWN;
+			f->from_start = open->origin != CONN_UNKNOWN && !open->late;
 	}
 	if (!f->local.family)
 		f->local = open->local;

@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "lib"))
+
+import har12  # noqa: E402  (the path is only known now)
+
 ROOT = HERE.parent.parent
 BUILD = ROOT / os.environ.get("O", "build")
 DATA, GOLDEN = HERE / "kong-3.9.1", HERE / "golden"
@@ -90,6 +94,8 @@ def documents():
         events = [json.loads(line) for line in run(BUILD / "kongtap", "replay", DATA / f"{name}.calls.jsonl.gz", "--output",
                                                    "jsonl").splitlines()]
         entries = document["log"]["entries"]
+        problems = har12.problems_of(document)
+        check(f"{name}: HAR 1.2", not problems and entries, str(problems[:3]))
         check(f"{name}: an entry for each event", [(e["request"]["url"], e["response"]["status"], e["startedDateTime"])
                                                    for e in entries]
               == [(e["request"]["uri"], e.get("response", {}).get("status", 0), e["request"]["time"]) for e in events])
@@ -97,6 +103,32 @@ def documents():
                   and json.loads(entry["response"]["content"]["text"]) != e["response"]["body"]]
         check(f"{name}: JSON bodies are the events'", not bodies, str(bodies[:1]))
     golden("cases.har", har("cases", "--filter", "/key/*,/basic/*,/down/* GET"))
+    the_rules_bite(json.loads(har("cases")))
+
+
+def the_rules_bite(document):
+    """The validator is one: each of these makes it speak."""
+    def broken(path, value):
+        copy = json.loads(json.dumps(document))
+        at = copy["log"]
+        *way, last = path
+        for step in way:
+            at = at[step]
+        if value is None:
+            del at[last]
+        else:
+            at[last] = value
+        return har12.problems_of(copy)
+
+    first = ["entries", 0]
+    for path, value in ((["version"], "1.1"), (["creator", "name"], None), (["made"], "here"), ([*first, "cache"], None),
+                        ([*first, "time"], -1), ([*first, "time"], document["log"]["entries"][0]["time"] + 1),
+                        ([*first, "startedDateTime"], "2026-11-23T00:39:31"), ([*first, "request", "headersSize"], "12"),
+                        ([*first, "request", "url"], "/relative"), ([*first, "response", "status"], "200"),
+                        ([*first, "response", "content", "mimeType"], None), ([*first, "timings", "wait"], None),
+                        ([*first, "request", "cookies"], [{"name": "a"}]), ([*first, "request", "headers"], {}),
+                        ([*first, "response", "content", "encoding"], True), ([*first, "pageref"], "nowhere")):
+        check(f"HAR rules notice {'.'.join(map(str, path))} = {value!r:.20}", broken(path, value))
 
 
 def counts():

@@ -162,6 +162,8 @@ static void put_own(struct json_out *o, const struct parts *p)
 		json_put_lit(o, ",\"serverIPAddress\":");
 		json_put_raw(o, service);
 	}
+	/* Without it developer tools guess, and call a call a script. */
+	json_put_lit(o, ",\"_resourceType\":\"fetch\"");
 	if (p->e->user.n) {
 		json_put_lit(o, ",\"_user\":");
 		json_put_string(o, p->e->user);

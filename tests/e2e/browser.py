@@ -98,10 +98,13 @@ class Browser:
                 return answer["result"]
             self._note(answer)
 
-    def open(self, url, width=1280, height=900, dark=False):
+    def look(self, width=1280, dark=False, height=900):
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.call("Emulation.setEmulatedMedia",
                   features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+
+    def open(self, url, width=1280, height=900, dark=False):
+        self.look(width, dark, height)
         self.call("Page.navigate", url=url)
         self.wait("document.readyState === 'complete'")
 

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """What the agent tells of itself while real calls pass: metrics that add up, health, and a status page that a browser shows
 as it should, without ever getting in the way of capture."""
+import copy
 import json
+import math
 import os
 import re
 import socket
@@ -207,6 +209,11 @@ NAMELESS = """[...document.querySelectorAll("button, a, svg, section, [role=grou
     || (["A", "BUTTON"].includes(e.tagName) && e.textContent.trim()));
 }).map((e) => e.outerHTML.slice(0, 60))"""
 
+# What sticks out of the window, or has to be scrolled sideways.
+WIDER = """[...document.querySelectorAll("body *")].filter((e) => e.checkVisibility() && !e.matches(".skip, thead, thead *")
+  && (e.getBoundingClientRect().right > innerWidth + 1 || (e.matches(".scroll") && e.scrollWidth > e.clientWidth + 1)))
+  .map((e) => e.tagName + "." + e.className + " " + e.textContent.slice(0, 30))"""
+
 TEXT = "document.getElementById('{}').textContent"
 
 
@@ -220,8 +227,7 @@ def looks(t, browser, url, name, width, dark):
     browser.open(url, width=width, dark=dark)
     browser.wait(TEXT.format("state") + " === 'Capturing'")
     t.equal(f"{name}: every text can be read", browser.js(CONTRAST), [])
-    t.equal(f"{name}: the page is not wider than the window",
-            browser.js("document.documentElement.scrollWidth <= innerWidth"), True)
+    t.equal(f"{name}: nothing is wider than the window", browser.js(WIDER), [])
     shot(browser, f"{name}.png")
 
 
@@ -278,7 +284,7 @@ while s.recv(4096): pass"""), check=True)
             time.sleep(11)
             looks(t, browser, url, "light", 1280, False)
             looks(t, browser, url, "dark", 1280, True)
-            looks(t, browser, url, "narrow", 390, False)
+            looks(t, browser, url, "narrow", 400, False)
             browser.wait("document.querySelector('svg path').getAttribute('d')")
             t.check("the plots have lines", True)
             t.equal("nothing came from elsewhere", {r for r in browser.requests if not r.startswith((url, "data:"))}, set())
@@ -289,5 +295,82 @@ while s.recv(4096): pass"""), check=True)
             shot(browser, "gone.png")
 
 
+def histories(steps):
+    """15 minutes in which everything happens: nobody calls, many do, something breaks and is lost."""
+    wave = [None if i < 6 else 400 + 300 * math.sin(i / 9) for i in range(steps)]
+    return {"calls": [w or 0 for w in wave], "p50_ms": [w and 3 + w / 200 for w in wave], "p95_ms": [w and 20 + w / 9 for w in wave],
+            "client_errors": [w and .02 for w in wave], "server_errors": [w and (.2 if 50 < i < 60 else 0) for i, w in enumerate(wave)],
+            "lost": [40 if 52 < i < 57 else 0 for i in range(steps)], "queued": [max(0, (i - 50) * 200) for i in range(steps)],
+            "cpu": [(w or 0) / 5000 for w in wave]}
+
+
+def states(real):
+    """(name, what the page must say, status): the agent's own answer, with what can go wrong put into it."""
+    def of(**changes):
+        status = copy.deepcopy(real)
+        for path, value in changes.items():
+            at, *more = path.split("__")
+            target = status
+            while more:
+                target, at = target[at], more.pop(0)
+            target[at] = value
+        return status
+
+    busy = of(calls__seen=1234567, calls__rate=8123.4, history={**real["history"], **histories(real["history"]["steps"])},
+              collector__state="ok", collector__sent_events=1230000, collector__sent_batches=24600, collector__last_status=201,
+              collector__mean_ms=43.2, collector__queued_events=412, collector__queued_bytes=1400000,
+              collector__spool_limit_bytes=1 << 30, last_calls=None)
+    blind = copy.deepcopy(busy)
+    blind["workers"][0].update(tls_probed=False, tls="/usr/lib/libssl.so.3: no SSL_read (stripped)", pod="kong-7f9c-x2",
+                               pod_namespace="gateways", container="0123456789abcdef")
+    losing = copy.deepcopy(busy)
+    losing["loss"][0]["count"] = 4321
+    losing["loss"][5]["count"] = 9_000_000
+    lost = copy.deepcopy(losing)
+    return [("busy", "Capturing", busy), ("blind", "Capturing", blind), ("losing", "Capturing, but something is being lost", losing),
+            ("lost", "Capturing", lost),
+            ("refused", "Capturing; the collector refuses the application id",
+             {**busy, "collector": {**busy["collector"], "state": "refused", "last_status": 401, "error": "401 Unauthorized"}}),
+            ("retrying", "Capturing; the collector does not answer",
+             {**busy, "collector": {**busy["collector"], "state": "retrying", "last_status": 0, "error": "Connection refused"}}),
+            ("empty", "Capturing, but no Kong worker was found", {**busy, "workers": [], "workers_watched": 0}),
+            ("not-ready", "Not capturing: the rings are closed", {**busy, "ready": False, "not_ready": "the rings are closed"}),
+            ("hangs", "The agent hangs: no sign of life for 12 s", {**busy, "quiet_s": 12.1})]
+
+
+def every_state(t):
+    """What the page says when something is wrong, and that all of it can be read, light and dark, wide and narrow."""
+    program = find_chromium()
+    if not program:
+        print("skip - states of the status page in a browser: no chromium here")
+        return
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway:
+        port = free_port()
+        with Agent("--output", "none", "--prefix", gateway.prefix, "--metrics-listen", f"127.0.0.1:{port}") as agent, \
+                Browser(program) as browser:
+            agent.wait_ready()
+            real = json.loads(fetch(port, "/status.json")[2])
+            browser.open(f"http://127.0.0.1:{port}/")
+            browser.wait(TEXT.format("state") + " === 'Capturing'")
+            t.equal("no call is shown unasked, and the page says how to", browser.js(
+                "[document.getElementById('calls-box').checkVisibility(), document.getElementById('calls-off').checkVisibility()]"),
+                [False, True])
+            browser.js("document.getElementById('pause').click()")
+            # An answer that is still under way would be shown over what is put there.
+            browser.wait("!asking")
+            for name, wanted, status in states(real):
+                browser.js(f"show({json.dumps(status)})")
+                t.equal(f"{name}: the page says so", browser.js(TEXT.format("state")), wanted)
+                for width in (1280, 400):
+                    for dark in (False, True):
+                        look = f"{name}, {'dark' if dark else 'light'}, {width}"
+                        browser.look(width, dark)
+                        t.equal(f"{look}: every text can be read", browser.js(CONTRAST), [])
+                        t.equal(f"{look}: nothing is wider than the window", browser.js(WIDER), [])
+                        shot(browser, f"state-{name}-{'dark' if dark else 'light'}-{width}.png")
+            t.equal("nothing is said on the console", browser.console, [])
+            t.equal("exit", agent.stop(), 0)
+
+
 if __name__ == "__main__":
-    sys.exit(Checks().run(numbers_add_up, port_in_use, loaded, page))
+    sys.exit(Checks().run(numbers_add_up, port_in_use, loaded, page, every_state))

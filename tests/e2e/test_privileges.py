@@ -94,6 +94,12 @@ def one_missing(t):
         good = subprocess.run([*exactly(*NEEDED), binary, "check", "--prefix", gateway.prefix], capture_output=True, text=True,
                               timeout=30)
         t.check("with all: check is content", good.returncode == 0 and "MISSING" not in good.stdout, good.stdout[-600:])
+        costs = dict(re.findall(r"^  (.*\S) +(\d+) ns$", good.stdout, re.M))
+        t.equal("with all: check measures what hooks cost", sorted(costs),
+                ["TLS call, probed at cheap instructions", "TLS call, probed at entry and return",
+                 "other processes' system calls with a hook", "other processes' system calls without one"])
+        # How much is the machine's affair; that a trap takes time is not.
+        t.check("with all: a probe is felt", all(int(ns) > 0 for name, ns in costs.items() if name.startswith("TLS")), costs)
 
 
 def given_up(t):

@@ -7,6 +7,7 @@
 #include "capture/discover.h"
 #include "capture/source.h"
 #include "capture/tls_attach.h"
+#include "capture/toll.h"
 
 struct check {
 	FILE *out;
@@ -51,17 +52,48 @@ static bool print_features(struct check *c)
 	return good;
 }
 
+static void print_probes(struct check *c, struct kernel *k, bool placed, const char *text)
+{
+	double ns;
+	int err = toll_probes(k, &c->features, placed, &ns);
+
+	if (err)
+		fprintf(c->out, "  %-46s cannot be measured: %s\n", text, reason(-err));
+	else
+		fprintf(c->out, "  %-46s %8.0f ns\n", text, ns);
+}
+
+/* What the hooks add to the calls that they are in. A difference below the clock's noise is none. */
+static void print_costs(struct check *c, struct kernel *k, const struct toll_calls *before)
+{
+	struct toll_calls with;
+
+	toll_calls(&with);
+	fputs("cost of the hooks on this machine:\n", c->out);
+	print_probes(c, k, true, "TLS call, probed at cheap instructions");
+	print_probes(c, k, false, "TLS call, probed at entry and return");
+	fprintf(c->out, "  %-46s %8.0f ns\n", "other processes' system calls with a hook",
+		with.hooked > before->hooked ? with.hooked - before->hooked : 0);
+	fprintf(c->out, "  %-46s %8.0f ns\n", "other processes' system calls without one",
+		with.other > before->other ? with.other - before->other : 0);
+}
+
 /* The programs as they would be used: loaded and attached for a moment, with the gate shut. */
 static bool try_programs(struct check *c, const struct capture_options *o)
 {
 	struct kernel_options options = {.ring_bytes = o->ring_bytes, .call_bytes = o->call_bytes};
-	struct kernel *k = kernel__open(&c->features, &options);
+	struct toll_calls before;
+	struct kernel *k;
+
+	toll_calls(&before);
+	k = kernel__open(&c->features, &options);
 
 	if (!k) {
 		fprintf(c->out, "  NOT OK    programs       do not load or attach: %s\n", reason(errno));
 		return false;
 	}
 	fprintf(c->out, "  ok        programs       load and attach\n");
+	print_costs(c, k, &before);
 	kernel__close(k);
 	return true;
 }

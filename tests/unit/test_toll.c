@@ -1,0 +1,53 @@
+#include "kt_cmocka.h"
+
+#include <errno.h>
+
+#include "capture/placement.h"
+#include "capture/toll.h"
+
+#if defined(__x86_64__)
+extern const char toll_function[], toll_at_call[], toll_at_jump[];
+
+/* What is measured is what is used: the matcher finds in the function of our own the two places that are probed. */
+static void test_the_function_is_like_the_librarys(void **state)
+{
+	struct placement p;
+
+	(void)state;
+	assert_true(placement_find((const uint8_t *)toll_function, 64, &p));
+	assert_int_equal(p.call, toll_at_call - toll_function);
+	assert_int_equal(p.jump, toll_at_jump - toll_function);
+}
+#endif
+
+static void test_system_calls_take_time(void **state)
+{
+	struct toll_calls t;
+
+	(void)state;
+	toll_calls(&t);
+	assert_true(t.hooked > 0 && t.other > 0);
+}
+
+static void test_without_uprobes(void **state)
+{
+	struct features f = {0};
+	double ns = -1;
+
+	(void)state;
+	assert_int_equal(toll_probes(NULL, &f, true, &ns), -ENOTSUP);
+	assert_true(ns == -1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#if defined(__x86_64__)
+		cmocka_unit_test(test_the_function_is_like_the_librarys),
+#endif
+		cmocka_unit_test(test_system_calls_take_time),
+		cmocka_unit_test(test_without_uprobes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -188,6 +188,25 @@ printf '%s\\n' "${COMPREPLY[@]}" """
     return set(done.stdout.split())
 
 
+def zsh_completes(*words):
+    """What the function hands to zsh's own: lists by name, or files."""
+    script = """_describe() { print -l -- ${(P)2%%:*} }; _values() { shift; print -l -- $@ }; _files() { print -l -- $PREFIX*(N) }
+words=($2 "${@:3}") CURRENT=${#words} PREFIX=${words[-1]}; source $1"""
+    done = sh("zsh", "-fc", script, "zsh", DEPLOY / "completion/_kongtap", KONGTAP, *words)
+    assert not done.stderr, done.stderr
+    return set(done.stdout.split())
+
+
+def fish_completes(*words):
+    """It asks the program that its path leads to."""
+    line = " ".join(["kongtap", *map(str, words)])
+    with Workdir() as home:
+        done = sh("fish", "--no-config", "-c", f"source {DEPLOY}/completion/kongtap.fish; complete -C '{line}'",
+                  env={"PATH": f"{KONGTAP.parent}:/usr/bin:/bin", "HOME": str(home)})
+    assert not done.stderr, done.stderr
+    return {text.split("\t")[0] for text in done.stdout.splitlines()}
+
+
 def completion(t):
     t.equal("completion: commands", complete(""), {"run", "check", "replay", "help", "--version", "--help"})
     t.equal("completion: topics", complete("help", "re"), {"replay", "reference"})
@@ -196,10 +215,18 @@ def completion(t):
     t.equal("completion: values", complete("run", "--output", "j"), {"jsonl"})
     t.equal("completion: values after =", complete("run", "--log-level", "=", "de"), {"debug"})
     t.check("completion: files", complete("run", "-c", f"{DEPLOY}/kongtap.y") == {f"{DEPLOY}/kongtap.yaml"})
-    for shell, file in (("zsh", "_kongtap"), ("fish", "kongtap.fish")):
-        if shutil.which(shell):
-            done = sh(shell, "-n", DEPLOY / "completion" / file)
-            t.check(f"completion: {shell} reads it", done.returncode == 0, done.stderr)
+    for shell, file, ask in (("zsh", "_kongtap", zsh_completes), ("fish", "kongtap.fish", fish_completes)):
+        if not shutil.which(shell):
+            skip(f"completion: {shell}", f"no {shell} here")
+            continue
+        done = sh(shell, "-n", DEPLOY / "completion" / file)
+        t.check(f"completion: {shell} reads it", done.returncode == 0, done.stderr)
+        t.equal(f"{shell}: commands", ask(""), {"run", "check", "replay", "help"})
+        t.check(f"{shell}: topics", {"replay", "reference"} <= ask("help", "re"))
+        options = ask("run", "--")
+        t.check(f"{shell}: every option, of the command line too", {"--batch-size", "--record", "--tls-verify"} <= options
+                and len(options) > 60, sorted(options))
+        t.check(f"{shell}: files", f"{DEPLOY}/kongtap.yaml" in ask("run", "-c", f"{DEPLOY}/kongtap.y"))
 
 
 def example_configuration(t):

@@ -176,6 +176,28 @@ def man_page(t):
     t.check("man page: says the version", sh(KONGTAP, "--version").stdout.split()[-1] in text.splitlines()[0])
 
 
+def one_source(t):
+    """What the reference says that an option takes, the error says that it expected; what it says that it does, `help
+    config` and the man page say."""
+    make("man")
+    page = sh("man", "-l", KONGTAP.parent / "kongtap.8", env={**os.environ, "MANPAGER": "cat", "MANWIDTH": "1000"}).stdout
+    page, listed = re.sub(r"\s+", " ", page.replace("\u2010", "-")).lower(), re.sub(r"\s+", " ", sh(KONGTAP, "help", "config").stdout)
+    rows = re.findall(r"^\| `(\w+)`[^|]* \| (.*?) \| `.*?` \| (.*) \|$", sh(KONGTAP, "help", "reference").stdout, re.M)
+    errors, texts, refused = [], [], 0
+    for name, takes, what in rows:
+        takes, plain = takes.replace("\\|", "|"), what.replace("\\|", "|").removesuffix(" (flag only)")
+        if plain not in listed or plain.lower() not in page or f"takes {takes}" not in page:
+            texts.append(name)
+        if takes in ("a text", "a list of texts"):
+            continue
+        refused += 1
+        done = sh(KONGTAP, "replay", "/dev/null", f"--{name.replace('_', '-')}=no such value")
+        if done.returncode != 2 or f"expected {takes}" not in done.stderr:
+            errors.append(f"{name}: {done.returncode}: {done.stderr}")
+    t.check(f"{refused} options refuse nonsense by the words of the reference", refused > 40 and not errors, errors[:3])
+    t.check(f"{len(rows)} options have one text in reference, help and man page", len(rows) > 60 and not texts, texts)
+
+
 def complete(*words):
     """What bash offers for the last word."""
     script = """source "$1"; shift
@@ -361,5 +383,5 @@ def schema(t):
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(unit_verified, unit_in_force, install_and_uninstall, debian_package, hardened, man_page, completion,
+    sys.exit(Checks().run(unit_verified, unit_in_force, install_and_uninstall, debian_package, hardened, man_page, one_source, completion,
                           example_configuration, manifests, schema))

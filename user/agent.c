@@ -262,6 +262,8 @@ static int derive_options(struct config *c, uint64_t seed)
 static void reload(struct agent *a)
 {
 	struct config *fresh;
+	char names[512];
+	size_t restart;
 
 	if (config__reload(a->config, &fresh)) {
 		log_err("config", "the new configuration is not usable; the one in force stays");
@@ -274,15 +276,15 @@ static void reload(struct agent *a)
 	}
 	/* What sits inside running stages (ring, queue, endpoint) stays as it was: its owners borrow the old strings.
 	 */
-	struct moesif_options old = a->config->moesif;
-	struct config_filter old_filter = a->config->filter;
-	a->config->moesif = fresh->moesif;
-	a->config->filter = fresh->filter;
-	fresh->moesif = old;
-	fresh->filter = old_filter;
+	restart = config__needs_restart(a->config, fresh, names, sizeof(names));
+	config__take_live(a->config, fresh);
 	moesif__set_options(a->moesif, &a->config->moesif);
+	conns__set_bodies(a->conns, a->config->wire.request_body, a->config->wire.response_body);
 	config__free(fresh);
-	log_info("config", "configuration reloaded (identification, masks, bodies, sampling, filters)");
+	log_info("config", "configuration reloaded (identification, masks, bodies, sampling, filters, log level)");
+	if (restart)
+		log_warn("config", "changed, but in force from the next start only: %s", names);
+	log_set_level(a->config->log_level);
 }
 
 static void log_counters(void)

@@ -212,7 +212,6 @@ static void settle_bodies(struct config *c)
 
 	c->wire.request_body = body_limit(m->disable_capture_request_body, m->request_max_body_size_limit);
 	c->wire.response_body = body_limit(m->disable_capture_response_body, m->response_max_body_size_limit);
-	c->capture.capture_bodies = c->wire.request_body || c->wire.response_body;
 }
 
 /* After settle_output: NULL stands for "none". */

@@ -76,6 +76,12 @@ void config__free(struct config *c);
 int config_load(int argc, char **argv, struct config **ret);
 /* The same command line and environment again, files read anew (SIGHUP). Errors go to the log and are as above. */
 int config__reload(const struct config *c, struct config **ret);
+/* Names, comma between them, of the options that differ and that a running agent does not take over. Returns how many;
+ * cut at size. */
+size_t config__needs_restart(const struct config *old, const struct config *fresh, char *ret, size_t size);
+/* Takes over the others: what makes events, filters, body limits, log level. `fresh` gets the old ones in exchange, so
+ * whoever borrows c->moesif must borrow it anew before `fresh` is freed. */
+void config__take_live(struct config *c, struct config *fresh);
 
 /* The effective configuration as YAML that -c reads, with where each value comes from; secrets hidden. */
 void config__print(const struct config *c, FILE *out);

@@ -75,7 +75,9 @@ static void help_run(FILE *out)
 	flag_lines(names, out);
 	fputs("\nEvery option is also a flag: --batch-size 100, --batch-size=100, --debug, --no-tls-verify.\n"
 	      "Files beat defaults, KONGTAP_<OPTION> in the environment beats files, a flag beats both.\n"
-	      "SIGHUP reads the files again; a wrong file changes nothing. All options: kongtap help config\n",
+	      "SIGHUP reads the files again: identification, masks, bodies, sampling, filters and the log level\n"
+	      "follow at once, what else changed is named and waits for a restart; a wrong file changes nothing. All "
+	      "options: kongtap help config\n",
 		out);
 }
 
@@ -228,6 +230,8 @@ static void reference_intro(FILE *out)
 	      "found, and ends with exit code 2 (after SIGHUP it goes on with what it had). A number may have a unit:\n"
 	      "`5s`, `250ms`, `16MiB`, `64kB`. `null` leaves an option as it is, an empty text unsets it.\n"
 	      "`kongtap check` prints the configuration that results, and where each value comes from.\n\n"
+	      "SIGHUP reads the files again. Users and companies, bodies, masks, events, filters and the log level\n"
+	      "follow at once, no call is lost; what else changed is named in the log and waits for a restart.\n\n"
 	      "```yaml\n"
 	      "# kongtap.yml\n"
 	      "application_id_file: /etc/kongtap/application-id  # chmod 0600\n"

@@ -127,7 +127,7 @@ const struct option option_table[] = {
 	{"response_masks", OPT_STRINGS, .flags = P, LIST_AT(moesif.response_masks), .meta = "KEYS", .group = G_MASKS,
 	 .help = "deprecated name of response_body_masks, used when that is empty"},
 	{"redact_credentials", OPT_BOOL, AT(moesif.redact_credentials), .group = G_MASKS,
-	 .help = "hide Authorization, Cookie, Set-Cookie and API keys; users are identified all the same"},
+	 .help = "hide Authorization, Cookie, Set-Cookie and API keys, in headers and query; users are identified all the same"},
 
 	{"api_version", OPT_STRING, .flags = P, AT(moesif.api_version), .meta = "TEXT", .group = G_EVENTS,
 	 .help = "version of your API, sent with each event"},

@@ -155,6 +155,35 @@ def reload_loses_nothing(t):
         t.check("reload: the new mask is in force from the first reload on", not masked[0] and masked[-1])
 
 
+def reload_takes_what_it_can(t):
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway:
+        output, config = directory / "events.jsonl", directory / "kongtap.yaml"
+
+        def post():
+            before = lines(output)
+            subprocess.run(gateway.in_netns("curl", "-s", "-o", "/dev/null", "-d", "x" * 50, "http://127.0.0.1:8000/open/hi"),
+                           check=True)
+            wait_for(lambda: lines(output) > before, 20, "the event")
+            return read_jsonl(output)[-1]
+
+        config.write_text("request_max_body_size_limit: 10\nbatch_size: 10\n")
+        with Agent("-c", config, "--prefix", gateway.prefix, "--output", "jsonl", "--output-file", output,
+                   "--metrics-listen", "none") as agent:
+            agent.wait_ready()
+            event = post()
+            t.equal("reload: a body over the limit", event["metadata"]["kong"].get("request_body_omitted"), "limit")
+            config.write_text("request_max_body_size_limit: 1000\nbatch_size: 20\nlog_level: error\n")
+            os.kill(agent.pid, signal.SIGHUP)
+            line = agent.wait_line("from the next start only", 10)
+            t.check("reload: what waits for a restart is named", line.endswith(" batch_size"), line)
+            event = post()
+            t.equal("reload: a body within the new limit", base64.b64decode(event["request"].get("body", "")), b"x" * 50)
+            config.write_text("request_max_body_size_limit: 1000\nlog_level: error\n")
+            said = len(agent.stderr)
+            t.equal("reload: exit code", agent.stop(), 0)
+            t.equal("reload: the new log level is in force", agent.stderr[said:], "")
+
+
 def counters(port):
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
@@ -183,4 +212,5 @@ def unwanted_bodies_are_not_copied(t):
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(masked_secrets_are_nowhere, weights_add_up, reload_loses_nothing, unwanted_bodies_are_not_copied))
+    sys.exit(Checks().run(masked_secrets_are_nowhere, weights_add_up, reload_loses_nothing, reload_takes_what_it_can,
+                          unwanted_bodies_are_not_copied))

@@ -151,7 +151,6 @@ static void defaults_are_the_plugins(void **state)
 	assert_int_equal(c->moesif.request_header_masks.n, 0);
 	assert_string_equal(c->metrics_listen, "127.0.0.1:9464");
 	assert_int_equal(c->wire.request_body, 100000);
-	assert_true(c->capture.capture_bodies);
 	assert_int_equal(c->command, CONFIG_RUN);
 	config__free(c);
 	config__free(NULL);
@@ -663,6 +662,35 @@ static void reload_reads_the_files_again(void **state)
 	config__free(c);
 }
 
+static void what_a_reload_cannot_change_is_named(void **state)
+{
+	struct config *c = GOOD("run", "--batch-size", "5", "--response-max-body-size-limit", "10", "--user-id-header",
+			      "X-Old", "--application-id", "one", "--include-paths", "/a"),
+		      *same = GOOD("run", "--batch-size", "5", "--application-id", "one"),
+		      *other = GOOD("run", "--batch-size", "6", "--application-id", "two", "--spool-dir", "/s",
+			      "--prefix", "/p*", "--debug", "--request-max-body-size-limit", "7", "--timeout", "9");
+	char names[256], few[12];
+
+	(void)state;
+	assert_int_equal(config__needs_restart(c, same, names, sizeof(names)), 0);
+	assert_string_equal(names, "");
+	assert_int_equal(config__needs_restart(c, other, names, sizeof(names)), 4);
+	assert_string_equal(names, "application_id, batch_size, spool_dir, prefix");
+	assert_int_equal(config__needs_restart(c, other, few, sizeof(few)), 4);
+	assert_string_equal(few, "application");
+	config__take_live(c, other);
+	assert_null(c->moesif.user_id_header);
+	assert_string_equal(other->moesif.user_id_header, "X-Old");
+	assert_int_equal(c->wire.request_body, 7);
+	assert_int_equal(c->wire.response_body, 100000);
+	assert_int_equal(c->log_level, LOG_LVL_DEBUG);
+	assert_int_equal(c->filter.include_paths.n, 0);
+	assert_int_equal(c->ship.batch_size, 5);
+	config__free(c);
+	config__free(same);
+	config__free(other);
+}
+
 static void bodies_are_captured_as_far_as_they_are_wanted(void **state)
 {
 	struct config *c = GOOD("run", "--disable-capture-request-body", "--response-max-body-size-limit", "5000");
@@ -670,10 +698,9 @@ static void bodies_are_captured_as_far_as_they_are_wanted(void **state)
 	(void)state;
 	assert_int_equal(c->wire.request_body, 0);
 	assert_int_equal(c->wire.response_body, 5000);
-	assert_true(c->capture.capture_bodies);
 	config__free(c);
 	c = GOOD("run", "--disable-capture-request-body", "--disable-capture-response-body");
-	assert_false(c->capture.capture_bodies);
+	assert_int_equal(c->wire.request_body + c->wire.response_body, 0);
 	config__free(c);
 }
 
@@ -800,6 +827,7 @@ int main(void)
 		T(a_small_file_that_unfolds_is_refused),
 		T(the_environment_knows_what_is_not_meant_for_it),
 		T(reload_reads_the_files_again),
+		T(what_a_reload_cannot_change_is_named),
 		T(bodies_are_captured_as_far_as_they_are_wanted),
 		T(filters_by_host_path_and_port),
 		T(filters_by_namespace_and_pod),

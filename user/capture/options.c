@@ -8,7 +8,6 @@ void capture_options_default(struct capture_options *o)
 		.ring_bytes = 16 << 20,
 		.call_bytes = 256 << 10,
 		.poll_ms = 10,
-		.capture_bodies = true,
 	};
 }
 

@@ -14,7 +14,6 @@ struct capture_options {
 	uint64_t ring_bytes; /* data ring, power of two, default 16 MiB */
 	uint32_t call_bytes; /* most bytes copied of one call, default 256 KiB */
 	uint32_t poll_ms;    /* longest time between two looks at the ring, default 10 */
-	bool capture_bodies; /* false: nothing beyond the header section is wanted */
 	char *force;	     /* hidden test option: comma list of features to treat as missing */
 };
 

@@ -44,6 +44,12 @@ struct conns *conns__new(const struct wire_limits *limits, struct exchange_sink 
 	return c;
 }
 
+void conns__set_bodies(struct conns *c, uint32_t request, uint32_t response)
+{
+	c->limits.request_body = request;
+	c->limits.response_body = response;
+}
+
 /* Without gen: the lives of one fd or SSL pointer are found together. */
 static uint64_t key_hash(const struct conn_key *k)
 {

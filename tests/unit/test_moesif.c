@@ -201,6 +201,41 @@ static void test_ids(void **state)
 	assert_string_equal(txn_str(&out, "metadata.kong.request_id"), "(none)");
 }
 
+/* Two calls under one id would count as one: an id that may be an older call's is not taken. */
+static void test_ids_of_older_calls(void **state)
+{
+	static const char *const old = "HTTP/1.1 200 OK\nX-Kong-Request-Id: 9fabdb19737a890493680077d885ed7d\n"
+				       "X-Moesif-Transaction-Id: 606da0e1-e941-4dd0-93cb-0bd97c801cac\n";
+	struct txn_spec s = {.creq = "GET / HTTP/1.1\nHost: a\n\n"};
+	char cached[512], first[64];
+
+	(void)state;
+	/* Out of Kong's cache, headers included. */
+	snprintf(cached, sizeof(cached), "%sX-Cache-Status: Hit\n\n", old);
+	s.cresp = cached;
+	run(s);
+	snprintf(first, sizeof(first), "%s", txn_str(&out, "transaction_id"));
+	s.wall_ns = TXN_WALL_NS + 1000000;
+	run(s);
+	assert_string_not_equal(txn_str(&out, "transaction_id"), first);
+	snprintf(cached, sizeof(cached), "%sAge: 7\n\n", old);
+	run(s);
+	assert_int_equal(txn_str(&out, "transaction_id")[14], '8');
+	/* A miss is answered by the service, and Kong's own id stands on both legs. */
+	snprintf(cached, sizeof(cached), "%sX-Cache-Status: Miss\n\n", old);
+	s.ureq = "GET / HTTP/1.1\n" UP_HEADERS "\n";
+	s.uresp = "HTTP/1.1 200 OK\nX-Kong-Request-Id: 9fabdb19737a890493680077d885ed7d\n\n";
+	run(s);
+	assert_string_equal(txn_str(&out, "transaction_id"), "606da0e1-e941-4dd0-93cb-0bd97c801cac");
+	assert_string_equal(txn_str(&out, "metadata.kong.request_id"), "9fabdb19737a890493680077d885ed7d");
+	/* Another Kong's, behind a cache behind this one, which sets none. */
+	s.ureq = "GET / HTTP/1.1\nX-Real-IP: 127.0.0.1\nX-Forwarded-Path: /\n\n";
+	s.cresp = s.uresp;
+	run(s);
+	assert_int_equal(txn_str(&out, "transaction_id")[14], '8');
+	assert_string_equal(txn_str(&out, "metadata.kong.request_id"), "(none)");
+}
+
 static void test_plugin_beside(void **state)
 {
 	static const char *const id = "606da0e1-e941-4dd0-93cb-0bd97c801cac";
@@ -320,6 +355,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_h2_host_and_cookies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_utf8_in_headers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ids, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ids_of_older_calls, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_plugin_beside, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_plugin_by_its_calls, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_times, setup, teardown),

@@ -39,6 +39,8 @@
 	X(X_KONG_PROXY_LATENCY, "x-kong-proxy-latency")                                                                \
 	X(X_KONG_RESPONSE_LATENCY, "x-kong-response-latency")                                                          \
 	X(X_MOESIF_TRANSACTION_ID, "x-moesif-transaction-id")                                                          \
+	X(X_CACHE_STATUS, "x-cache-status")                                                                            \
+	X(AGE, "age")                                                                                                  \
 	X(X_CONSUMER_ID, "x-consumer-id")                                                                              \
 	X(X_CONSUMER_CUSTOM_ID, "x-consumer-custom-id")                                                                \
 	X(X_CONSUMER_USERNAME, "x-consumer-username")                                                                  \

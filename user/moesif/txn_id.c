@@ -39,11 +39,25 @@ static struct span not_the_clients(const struct call *c, const struct known_inde
 	return v;
 }
 
+/* Out of a cache in Kong, which may have kept the headers of the answer to an older call. */
+static bool from_cache(const struct call *c)
+{
+	return c->own_answer && (span_ieq(span_trim(known_get(&c->cresp, KNOWN_X_CACHE_STATUS)), SPAN_LIT("hit")) ||
+					c->cresp.count[KNOWN_AGE]);
+}
+
+/* Came from behind this Kong and did not go up with this call: another Kong's, there, of whatever call. */
+static bool is_anothers(const struct call *c, struct span id)
+{
+	return span_ieq(id, span_trim(known_get(&c->uresp, KNOWN_X_KONG_REQUEST_ID))) &&
+	       !span_ieq(id, span_trim(known_get(&c->ureq, KNOWN_X_KONG_REQUEST_ID)));
+}
+
 struct span txn_kong_request_id(const struct call *c)
 {
 	struct span id = not_the_clients(c, &c->cresp, KNOWN_X_KONG_REQUEST_ID);
 
-	if (id.n != REQUEST_ID_LEN || !is_hex(id))
+	if (id.n != REQUEST_ID_LEN || !is_hex(id) || is_anothers(c, id))
 		id = not_the_clients(c, &c->ureq, KNOWN_X_KONG_REQUEST_ID);
 	return id.n == REQUEST_ID_LEN && is_hex(id) ? id : (struct span){NULL, 0};
 }
@@ -113,7 +127,7 @@ static void derive(const struct call *c, struct digest *d, char out[TXN_ID_LEN +
 
 enum txn_id_from txn_id_make(const struct call *c, bool no_plugin_id, struct digest *d, char out[TXN_ID_LEN + 1])
 {
-	struct span id = no_plugin_id ? (struct span){NULL, 0} : txn_plugin_id(c);
+	struct span id = no_plugin_id || from_cache(c) ? (struct span){NULL, 0} : txn_plugin_id(c);
 	char hex[REQUEST_ID_LEN];
 
 	if (id.n) {
@@ -121,7 +135,7 @@ enum txn_id_from txn_id_make(const struct call *c, bool no_plugin_id, struct dig
 		out[TXN_ID_LEN] = 0;
 		return TXN_ID_PLUGIN;
 	}
-	id = txn_kong_request_id(c);
+	id = from_cache(c) ? (struct span){NULL, 0} : txn_kong_request_id(c);
 	if (id.n) {
 		lower_into(hex, id);
 		dashed(hex, out);

@@ -242,6 +242,25 @@ static void two_that_fit_are_joined_to_none(void **state)
 	assert_int_equal(got[0]->upstream_count, 0);
 	assert_int_equal(got[1]->upstream_count, 0);
 	assert_int_equal(got[1]->how, JOIN_AMBIGUOUS);
+	/* Also where Kong adds no latency headers: one of the two legs is this call's. */
+	assert_int_equal(got[0]->how, JOIN_AMBIGUOUS);
+}
+
+static void one_of_two_that_fit_was_answered_by_kong(void **state)
+{
+	struct exchange *a = client("alice", 1 * MS), *b = client("bob", 1 * MS), *u = upstream("alice", NULL, 2 * MS);
+
+	(void)state;
+	join__begun(j, a);
+	join__begun(j, b);
+	join__begun(j, u);
+	answer(b, 429, NULL, 4 * MS);
+	add(&b->resp.headers, "X-Kong-Response-Latency", "1");
+	join__done(j, b, NULL);
+	assert_int_equal(got[0]->how, JOIN_NONE);
+	answer(a, 200, NULL, 4 * MS);
+	join__done(j, a, NULL);
+	exchange__free(u);
 }
 
 /* The request of another call, which like this one shows no credential, was not seen, and its upstream leg was. */
@@ -409,6 +428,7 @@ int main(void)
 		T(one_that_fits_is_joined_by_evidence),
 		T(two_that_fit_are_joined_to_none),
 		T(tries_of_two_calls_are_joined_to_none),
+		T(one_of_two_that_fit_was_answered_by_kong),
 		T(evidence_never_crosses_credentials),
 		T(ids_that_differ_beat_evidence),
 		T(an_aborted_call_finds_its_upstream),

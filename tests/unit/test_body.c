@@ -293,6 +293,100 @@ static void test_masked_bodies(void **state)
 	assert_base64("password CANARY", 15);
 }
 
+/* Headers that are given twice: together they are one list of codings, and none of several types hides a secret. */
+static void test_repeated_headers(void **state)
+{
+	unsigned char z[256];
+	struct txn_spec s = {.cresp = OK_DOWN};
+	char creq[512];
+	size_t n = encode("gzip", "{\"password\":\"CANARY\",\"b\":1}", 27, z, sizeof(z));
+	int head = snprintf(creq, sizeof(creq),
+		"POST / HTTP/1.1\nHost: a\nContent-Type: application/json\nContent-Encoding: identity\n"
+		"content-encoding: gzip\n\n");
+
+	(void)state;
+	memcpy(creq + head, z, n);
+	s.creq = creq;
+	s.creq_body_n = n;
+	run(s);
+	assert_string_equal(txn_str(&out, "request.body.password"), "CANARY");
+	set_list(&opt.request_body_masks, "password", NULL);
+	apply();
+	run(s);
+	assert_string_equal(txn_str(&out, "request.body.b"), "1");
+	assert_null(strstr(out.json, "CANARY"));
+	s.creq_body_n = 0;
+	s.creq = "POST / HTTP/1.1\nHost: a\nContent-Type: text/plain\nContent-Type: "
+		 "application/x-www-form-urlencoded\n\npassword=CANARY";
+	run(s);
+	assert_string_equal(txn_str(&out, "request.body"), "cGFzc3dvcmQ9KioqKio=");
+	s.creq = "POST / HTTP/1.1\nHost: a\nContent-Type: text/plain\nContent-Type: application/json\n\n{\"b\":1}";
+	run(s);
+	assert_string_equal(txn_str(&out, "request.body.b"), "1");
+}
+
+#define PART(disposition, content) "--b0\r\nContent-Disposition: form-data; " disposition "\r\n\r\n" content "\r\n"
+
+static void test_multipart(void **state)
+{
+	static const char *const type = "multipart/form-data; boundary=b0";
+	/* What comes out, NULL: nothing, since it cannot be told where the fields are. */
+	static const struct {
+		const char *type, *in, *want;
+	} t[] = {
+		{type, PART("name=\"a\"", "1") PART("name=\"password\"", "CANARY") PART("name=\"c\"", "3") "--b0--\r\n",
+			PART("name=\"a\"", "1") PART("name=\"password\"", "*****")
+				PART("name=\"c\"", "3") "--b0--\r\n"},
+		{"Multipart/Form-Data; charset=x; boundary=\"b0\"",
+			PART("name=password; filename=\"; name=a\"", "CANARY\r\n\r\n--b\r\n") "--b0--",
+			PART("name=password; filename=\"; name=a\"", "*****") "--b0--\r\n"},
+		{type, PART("filename=\"; name=password\"; name=\"a\"", "1") "--b0--\r\n",
+			PART("filename=\"; name=password\"; name=\"a\"", "1") "--b0--\r\n"},
+		{type, PART("filename=\"\\\"; name=a\"; NAME=\"password\"", "CANARY") "--b0--\r\n",
+			PART("filename=\"\\\"; name=a\"; NAME=\"password\"", "*****") "--b0--\r\n"},
+		{type,
+			"--b0\ncontent-type: text/plain\ncontent-disposition: "
+			"form-data;name=password\n\nCANARY\n--b0--\n",
+			"--b0\ncontent-type: text/plain\ncontent-disposition: "
+			"form-data;name=password\n\n*****\n--b0--\r\n"},
+		{type, PART("name=\"password\"", "") "--b0--\r\n", PART("name=\"password\"", "") "--b0--\r\n"},
+		{type,
+			PART("name=\"a\"\r\nContent-Type: application/json",
+				"{\"password\":\"CANARY\",\"k\":[]}") "--b0--\r\n",
+			PART("name=\"a\"\r\nContent-Type: application/json", "{\"k\":[]}") "--b0--\r\n"},
+		{type, PART("name=\"a\"\r\nContent-Type: application/json", "{\"password\":\"CANARY\"") "--b0--\r\n",
+			NULL},
+		{type, PART("name=\"a\"", "1") PART("name=\"password\"", "CANARY"), NULL},
+		{type, PART("name=\"password\"", "CANARY") "--b0x\r\n", NULL},
+		{type, "\r\n" PART("name=\"password\"", "CANARY") "--b0--\r\n", NULL},
+		{type,
+			"--b0\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n" PART(
+				"name=\"password\"", "CANARY") "--b0--",
+			NULL},
+		{"multipart/form-data", PART("name=\"password\"", "CANARY") "--b0--\r\n", NULL},
+		{"multipart/form-data; boundary=\"\"", PART("name=\"password\"", "CANARY") "--b0--\r\n", NULL},
+		{type, "password=CANARY", NULL},
+		{type, PART("name=\"a\"", "1") "--b0--\r\n" PART("name=\"password\"", "CANARY"), NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		set_list(&opt.request_body_masks, NULL, NULL);
+		set_list(&opt.response_body_masks, NULL, NULL);
+		apply();
+		text_body(t[i].type, t[i].in);
+		assert_base64(t[i].in, strlen(t[i].in));
+		set_list(&opt.request_body_masks, "password", NULL);
+		set_list(&opt.response_body_masks, "password", NULL);
+		apply();
+		text_body(t[i].type, t[i].in);
+		if (t[i].want)
+			assert_base64(t[i].want, strlen(t[i].want));
+		else
+			assert_string_equal(txn_str(&out, "metadata.kong.request_body_omitted"), "unmaskable");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,6 +396,8 @@ int main(void)
 		kit_test(test_bomb),
 		kit_test(test_limits),
 		kit_test(test_masked_bodies),
+		kit_test(test_repeated_headers),
+		kit_test(test_multipart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

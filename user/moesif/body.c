@@ -7,6 +7,7 @@
 #include "moesif/decode.h"
 #include "moesif/json_scan.h"
 #include "moesif/mask_json.h"
+#include "moesif/mask_multipart.h"
 #include "moesif/uri.h"
 
 struct body_maker {
@@ -109,26 +110,81 @@ static int mask_form(struct body_maker *b, struct span plain, const struct names
 	return r;
 }
 
+/* What the Content-Type fields, which may contradict each other, say that the body is. */
+struct kind {
+	bool json, form;
+	struct span parts; /* the type that says so, n 0: none */
+};
+
+static void add_kind(struct kind *k, struct span type)
+{
+	k->json |= contains_ci(type, SPAN_LIT("json"));
+	k->form |= contains_ci(type, SPAN_LIT("x-www-form-urlencoded"));
+	if (!k->parts.n && contains_ci(type, SPAN_LIT("multipart/form-data")))
+		k->parts = type;
+}
+
+static struct kind kind_of(const struct known_index *x)
+{
+	struct kind k = {0};
+
+	for (int at = x->first[KNOWN_CONTENT_TYPE]; at >= 0; at = known_next(x, KNOWN_CONTENT_TYPE, at))
+		add_kind(&k, headers__value_at(x->h, (uint32_t)at));
+	return k;
+}
+
+/* Several fields are one list (RFC 9110, 5.3). A list that does not fit is as good as an unknown coding. */
+static struct span codings_of(const struct known_index *x, char *store, size_t size)
+{
+	struct buf b = {store, 0, size, size};
+
+	if (x->count[KNOWN_CONTENT_ENCODING] < 2)
+		return known_get(x, KNOWN_CONTENT_ENCODING);
+	for (int at = x->first[KNOWN_CONTENT_ENCODING]; at >= 0; at = known_next(x, KNOWN_CONTENT_ENCODING, at)) {
+		struct span value = headers__value_at(x->h, (uint32_t)at);
+
+		if (value.n >= size - b.n)
+			return SPAN_LIT("too many");
+		buf__append_span(&b, value);
+		buf__append_char(&b, ',');
+	}
+	return buf_span(&b);
+}
+
+static int mask_parts(
+	struct body_maker *b, struct span plain, struct span type, const struct names *masks, struct span *ret)
+{
+	bool masked = false;
+	int r;
+
+	buf__clear(&b->masked);
+	/* As in a form; a part has a head that is longer. */
+	b->masked.max = plain.n > SIZE_MAX / 5 ? SIZE_MAX : plain.n * 5;
+	r = mask_multipart(&b->masked, plain, type, masks, &masked);
+	if (r == 0)
+		*ret = masked ? buf_span(&b->masked) : plain;
+	return r;
+}
+
 static void omit(struct body *ret, const char *why)
 {
 	*ret = (struct body){.omitted = why, .truncated = true};
 }
 
 /* Masks that cannot be applied to a body which claims to be of a kind that has masks: left out, rather than shown. */
-static void decide(struct body_maker *b, struct span plain, bool readable, bool decoded, struct span type,
+static void decide(struct body_maker *b, struct span plain, bool readable, bool decoded, const struct kind *kind,
 	const struct names *masks, struct body *ret)
 {
-	bool json = contains_ci(type, SPAN_LIT("json")), form = contains_ci(type, SPAN_LIT("x-www-form-urlencoded"));
 	bool looks = readable && looks_json(plain);
 
 	ret->form = BODY_BASE64;
 	ret->data = plain;
 	if (!readable) {
-		if (masks->n && (json || form))
+		if (masks->n && (kind->json || kind->form || kind->parts.n))
 			omit(ret, "unmaskable");
 		return;
 	}
-	if (json || (decoded && looks)) {
+	if (kind->json || (decoded && looks)) {
 		if (take_json(b, plain, masks, ret)) {
 			ret->form = BODY_JSON;
 			return;
@@ -140,7 +196,10 @@ static void decide(struct body_maker *b, struct span plain, bool readable, bool 
 	}
 	if (!masks->n)
 		return;
-	if (form) {
+	if (kind->parts.n) {
+		if (mask_parts(b, plain, kind->parts, masks, &ret->data) < 0)
+			omit(ret, "unmaskable");
+	} else if (kind->form) {
 		if (mask_form(b, plain, masks, &ret->data) < 0)
 			omit(ret, "unmaskable");
 	} else if (looks && !take_json(b, plain, masks, ret)) {
@@ -152,7 +211,9 @@ static void decide(struct body_maker *b, struct span plain, bool readable, bool 
 void body_maker__make(struct body_maker *b, const struct message *m, const struct known_index *x,
 	const struct body_rules *rules, struct body *ret)
 {
-	struct span plain = buf_span(&m->body), encoding = known_get(x, KNOWN_CONTENT_ENCODING);
+	char store[256];
+	struct span plain = buf_span(&m->body), encoding = codings_of(x, store, sizeof(store));
+	const struct kind kind = kind_of(x);
 	bool encoded = decode_is_encoded(encoding), decoded = false;
 	const char *why;
 
@@ -172,7 +233,7 @@ void body_maker__make(struct body_maker *b, const struct message *m, const struc
 		decoded = decoder__run(b->decoder, encoding, plain, &plain) == 0;
 	if (!plain.n)
 		return;
-	decide(b, plain, decoded || !encoded, decoded, known_get(x, KNOWN_CONTENT_TYPE), rules->masks, ret);
+	decide(b, plain, decoded || !encoded, decoded, &kind, rules->masks, ret);
 	if (ret->form == BODY_BASE64 && !ret->data.n)
 		ret->form = BODY_NONE;
 }

@@ -137,7 +137,8 @@ static int part(struct form *f, struct span *rest)
 	if (take_line(rest).n || part_head(rest, &name, &json) < 0)
 		return -EINVAL;
 	n = find(*rest, delimiter);
-	/* Without even the line feed that would stand before it, a delimiter may be one to some and content to others. */
+	/* Without even the line feed that would stand before it, a delimiter may be one to some and content to others.
+	 */
 	if (n == rest->n || span_starts(*rest, span_skip(delimiter, 1)))
 		return -EINVAL;
 	content = span_of(rest->p, n && rest->p[n - 1] == '\r' ? n - 1 : n);

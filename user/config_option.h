@@ -18,13 +18,15 @@ enum option_type {
 enum option_unit { UNIT_NONE, UNIT_MS, UNIT_SECONDS, UNIT_BYTES, UNIT_EVENTS };
 
 enum option_flags {
-	OPTION_PLUGIN = 1,  /* named and meant as in the Kong plugin */
-	OPTION_UNUSED = 2,  /* the plugin's, accepted, without meaning for a passive agent */
-	OPTION_SECRET = 4,  /* never printed */
-	OPTION_URL = 8,	    /* user name and password in it are hidden when printed */
-	OPTION_CLI = 16,    /* a flag only: in no file */
-	OPTION_HIDDEN = 32, /* for tests: in no help */
-	OPTION_POW2 = 64,   /* a power of two */
+	OPTION_PLUGIN = 1,    /* named and meant as in the Kong plugin */
+	OPTION_UNUSED = 2,    /* the plugin's, accepted, without meaning for a passive agent */
+	OPTION_SECRET = 4,    /* never printed */
+	OPTION_URL = 8,	      /* user name and password in it are hidden when printed */
+	OPTION_CLI = 16,      /* a flag only: in no file */
+	OPTION_HIDDEN = 32,   /* for tests: in no help */
+	OPTION_POW2 = 64,     /* a power of two */
+	OPTION_HEADER = 128,  /* a header's name, or a list of them */
+	OPTION_HEADERS = 256, /* several in one text, comma between them */
 };
 
 struct option_choice {

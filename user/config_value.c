@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "config_option.h"
+#include "moesif/settings.h"
 
 #define LIST_MAX 4096
 
@@ -66,10 +67,13 @@ void option_expects(const struct option *o, char *out, size_t size)
 		if (o->choices)
 			choice_words(o, out, size);
 		else
-			snprintf(out, size, "a text");
+			snprintf(out, size, "%s",
+				o->flags & OPTION_HEADERS  ? "header names, comma between them"
+				: o->flags & OPTION_HEADER ? "a header name"
+							   : "a text");
 		break;
 	case OPT_STRINGS:
-		snprintf(out, size, "a list of texts");
+		snprintf(out, size, "a list of %s", o->flags & OPTION_HEADER ? "header names" : "texts");
 		break;
 	case OPT_NUMBERS:
 		snprintf(out, size, "a list of numbers from %" PRIu64 " to %" PRIu64, o->min, o->max);
@@ -280,6 +284,30 @@ static int set_string(const struct option *o, char **at, struct span text)
 	return 0;
 }
 
+/* An empty text unsets an option. */
+static bool headers_ok(struct span text)
+{
+	unsigned count = 0;
+
+	while (text.n) {
+		const char *comma = memchr(text.p, ',', text.n);
+		struct span name = span_of(text.p, comma ? (size_t)(comma - text.p) : text.n);
+
+		text = span_skip(text, name.n + 1);
+		name = span_trim(name);
+		if (name.n && (!name_is_token(name) || ++count > AUTH_NAMES_MAX))
+			return false;
+	}
+	return true;
+}
+
+static bool names_ok(const struct option *o, struct span text)
+{
+	if (o->flags & OPTION_HEADERS)
+		return headers_ok(text);
+	return !(o->flags & OPTION_HEADER) || !text.n || name_is_token(text);
+}
+
 static void strings_clear(char ***v, size_t *n)
 {
 	for (size_t i = 0; i < *n; i++)
@@ -322,30 +350,33 @@ static int list_add(struct config *c, const struct option *o, const struct value
 	if (*n >= LIST_MAX)
 		return -EINVAL;
 	if (o->type == OPT_STRINGS)
-		return text_ok(v) ? strings_add(option_field(c, o->off), n, v->text) : -EINVAL;
+		return text_ok(v) && v->text.n && names_ok(o, v->text)
+			       ? strings_add(option_field(c, o->off), n, v->text)
+			       : -EINVAL;
 	if (parse_number(o, v, &number))
 		return -EINVAL;
 	return numbers_add(option_field(c, o->off), n, (uint32_t)number);
 }
 
 /* "a, b" of the environment or a flag, one after the other. */
-static int list_add_text(struct config *c, const struct option *o, struct span text)
+static int list_add_text(struct config *c, const struct option *o, struct span text, struct value *ret_item)
 {
 	int err = 0;
 
 	while (!err && text.n) {
 		const char *comma = memchr(text.p, ',', text.n);
 		size_t n = comma ? (size_t)(comma - text.p) : text.n;
-		struct value v = {.kind = VALUE_TEXT, .text = span_trim(span_of(text.p, n))};
 
-		if (v.text.n)
-			err = list_add(c, o, &v);
+		*ret_item = (struct value){.kind = VALUE_TEXT, .text = span_trim(span_of(text.p, n))};
+		if (ret_item->text.n)
+			err = list_add(c, o, ret_item);
 		text = span_skip(text, comma ? n + 1 : n);
 	}
 	return err;
 }
 
-static int set_list(struct config *c, const struct option *o, const struct value *v, bool grow)
+/* On -EINVAL *ret_wrong is the element that is wrong, or v itself. */
+static int set_list(struct config *c, const struct option *o, const struct value *v, bool grow, struct value *ret_wrong)
 {
 	int err = 0;
 
@@ -356,9 +387,11 @@ static int set_list(struct config *c, const struct option *o, const struct value
 	else if (!grow)
 		*(size_t *)option_field(c, o->off_n) = 0;
 	if (v->kind == VALUE_TEXT)
-		return list_add_text(c, o, v->text);
-	for (size_t i = 0; i < v->n && !err; i++)
+		return list_add_text(c, o, v->text, ret_wrong);
+	for (size_t i = 0; i < v->n && !err; i++) {
+		*ret_wrong = v->items[i];
 		err = list_add(c, o, &v->items[i]);
+	}
 	return err;
 }
 
@@ -388,10 +421,12 @@ static void note_unused(const struct option *o, const struct value *v, struct re
 	snprintf(r->unused + have, sizeof(r->unused) - have, "%s%s", have ? ", " : "", o->name);
 }
 
-static int set_value(struct config *c, const struct option *o, const struct value *v, bool grow)
+static int set_value(
+	struct config *c, const struct option *o, const struct value *v, bool grow, struct value *ret_wrong)
 {
 	int unused;
 
+	*ret_wrong = *v;
 	switch (o->type) {
 	case OPT_BOOL:
 		return parse_bool(v, option_field(c, o->off));
@@ -401,29 +436,30 @@ static int set_value(struct config *c, const struct option *o, const struct valu
 	case OPT_CHOICE:
 		return parse_choice(o, v, option_field(c, o->off));
 	case OPT_STRING:
-		if (!text_ok(v) || (o->choices && v->text.n && parse_choice(o, v, &unused)))
+		if (!text_ok(v) || !names_ok(o, v->text) || (o->choices && v->text.n && parse_choice(o, v, &unused)))
 			return -EINVAL;
 		return set_string(o, option_field(c, o->off), v->text);
 	case OPT_STRINGS:
 	case OPT_NUMBERS:
 		break;
 	}
-	return set_list(c, o, v, grow);
+	return set_list(c, o, v, grow, ret_wrong);
 }
 
 int option_set(struct config *c, const struct option *o, const struct value *v, enum config_layer layer,
 	const char *place, struct report *r)
 {
 	unsigned char *from = &c->layer[option_index(o)];
+	struct value bad;
 	int err;
 
 	if (v->kind == VALUE_NULL)
 		return 0;
-	err = set_value(c, o, v, layer == LAYER_FLAG && *from == LAYER_FLAG);
+	err = set_value(c, o, v, layer == LAYER_FLAG && *from == LAYER_FLAG, &bad);
 	if (err == -ENOMEM)
 		return oom(place, r);
 	if (err)
-		return wrong(o, v, place, r);
+		return wrong(o, &bad, place, r);
 	*from = (unsigned char)layer;
 	note_unused(o, v, r);
 	return 0;

@@ -177,7 +177,7 @@ static void the_table_is_sound(void **state)
 /* Every default is a value that the option would take: what config__print prints is read back as it is. */
 static void what_is_printed_is_read_back(void **state)
 {
-	struct config *c = GOOD("run", "--request-header-masks", "a,b \"quoted\\\"", "--spool-dir=/x y",
+	struct config *c = GOOD("run", "--request-body-masks", "a,b \"quoted\\\"", "--spool-dir=/x y",
 		"--include-ports", "80,443", "--output", "jsonl", "--user-id-header", "", "--api-version", "",
 		"--proxy", "http://me:secret@proxy:3128", "--metrics-listen", "none");
 	struct config *again;
@@ -195,8 +195,8 @@ static void what_is_printed_is_read_back(void **state)
 	again = GOOD("run", "-c", file("again.yml", text));
 	assert_null(again->moesif.api_version);
 	assert_null(again->metrics_listen);
-	assert_int_equal(again->moesif.request_header_masks.n, 2);
-	assert_string_equal(again->moesif.request_header_masks.v[1], "b \"quoted\\\"");
+	assert_int_equal(again->moesif.request_body_masks.n, 2);
+	assert_string_equal(again->moesif.request_body_masks.v[1], "b \"quoted\\\"");
 	f = open_memstream(&twice, &n);
 	config__print(again, f);
 	fclose(f);
@@ -390,9 +390,19 @@ static void yaml_errors_name_file_line_key_and_both_sides(void **state)
 		{"api_version: 1.0\n", "c.yml:1: api_version: expected a text, found the number \"1.0\""},
 		{"debug: \"true\"\n", "expected true or false, found the text \"true\""},
 		{"debug: 1\n", "expected true or false, found the number \"1\""},
-		{"request_header_masks: a\n", "expected a list of texts, found the text \"a\""},
-		{"request_header_masks: [a, [b]]\n", "expected a list of texts"},
-		{"request_header_masks: {a: b}\n", "expected a list of texts, found a map"},
+		{"request_header_masks: a\n", "expected a list of header names, found the text \"a\""},
+		{"request_header_masks: [a, [b]]\n", "expected a list of header names, found a list"},
+		{"request_header_masks: {a: b}\n", "expected a list of header names, found a map"},
+		{"request_header_masks: [ok,\n  \"x y\"]\n",
+			"c.yml:2: request_header_masks: expected a list of header names, found the text \"x y\""},
+		{"api_key_names: [\"k:\"]\n", "expected a list of header names, found the text \"k:\""},
+		{"response_body_masks: [a, \"\"]\n", "expected a list of texts, found the text \"\""},
+		{"response_body_masks: [a, 5]\n", "expected a list of texts, found the number \"5\""},
+		{"user_id_header: a b\n", "c.yml:1: user_id_header: expected a header name, found the text \"a b\""},
+		{"\ncompany_id_header: \"a:\"\n", "c.yml:2: company_id_header: expected a header name, found the text"},
+		{"authorization_header_name: x, y z\n",
+			"authorization_header_name: expected header names, comma between"},
+		{"authorization_header_name: \"a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q\"\n", "expected header names, comma"},
 		{"batch_size: [1]\n", "found a list"},
 		{"batch_size: 1.5\n", "found the number \"1.5\""},
 		{"bach_size: 1\n", "c.yml:1: unknown option \"bach_size\", did you mean \"batch_size\"?"},
@@ -411,6 +421,9 @@ static void yaml_errors_name_file_line_key_and_both_sides(void **state)
 	};
 
 	(void)state;
+	config__free(GOOD("run", "-c",
+		file("c.yml", "user_id_header: X-User_1\ncompany_id_header: \"\"\n"
+			      "authorization_header_name: \"authorization ,, x-token,\"\n")));
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct config *c = NULL;
 

@@ -56,7 +56,7 @@ TOOLS   := $(TOOL_SRC:tests/%.c=$(O)/tests/%)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: FORCE all help unit-build fuzz-build tools clean vmlinux bench bench-micro bench-docs
+.PHONY: FORCE all help unit-build fuzz-build tools clean vmlinux bench bench-micro bench-profile bench-docs
 
 all: $(O)/kongtap ## build build/kongtap
 
@@ -133,6 +133,9 @@ bench: all tools ## what the agent costs the gateway, about 15 minutes (root; kn
 	$(Q)python3 tests/bench/bench.py --out $(O)/bench/results.json
 bench-micro: all tools ## instructions per transaction of each stage
 	$(Q)python3 tests/bench/micro.py --out $(O)/bench/micro.json
+bench-profile: all tools ## where the time goes in CELL (https1/1k) with the agent
+	$(Q)./scripts/install-deps.sh bench
+	$(Q)python3 tests/bench/bench.py --profile $(or $(CELL),https1/1k)
 bench-docs: ## put the results of the last bench and bench-micro into docs/BENCHMARKS.md
 	$(Q)python3 tests/bench/report.py --take $(O)/bench
 

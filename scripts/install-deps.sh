@@ -11,7 +11,7 @@ run=(nginx libnginx-mod-http-lua python3 iproute2 openssl curl procps)
 tests=(libcmocka-dev libclang-rt-14-dev clang-format-14 clang-tidy-14 nghttp2-client wrk valgrind
 	util-linux strace tmux chromium qemu-system-x86 cpio busybox-static libcap2-bin systemd man-db dpkg-dev python3-yaml debootstrap
 	prometheus zsh fish mandoc)
-bench=(bpftrace)
+bench=(bpftrace linux-perf)
 
 case ${1:-build} in
 build) want=("${build[@]}") ;;

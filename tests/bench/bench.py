@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What the agent costs the gateway, measured: `make bench`. See docs/BENCHMARKS.md for what the figures mean.
 
-    bench.py [--out FILE]      writes all runs and the table of targets as JSON, and prints the tables
+    bench.py --out FILE        writes all runs and the table of targets as JSON, and prints the tables
+    bench.py --profile CELL    where the time goes in one cell with the agent (https1/1k): CPU by program and function
 
 BENCH_SECONDS (4)  length of each run that a target is about; the others take a third of it
 BENCH_ROUNDS (5)   runs of each kind, in turn with the others of its cell; the tables show medians
@@ -12,6 +13,8 @@ import argparse
 import fnmatch
 import json
 import os
+import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -71,6 +74,22 @@ def run_download(place, protocol):
     return runs
 
 
+def profile(place, cell):
+    """All CPUs are sampled by their clock: the machine may be virtual and have no counters."""
+    data = place.scratch / "perf.data"
+    with subprocess.Popen(["perf", "record", "-q", "-a", "-e", "cpu-clock", "-F", "997", "-o", data], stdin=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as perf:
+        run = one(place, "agent", cell, SECONDS)
+        perf.send_signal(signal.SIGINT)
+    text = ""
+    for keys, least in (("comm", 1), ("comm,dso", 1), ("comm,symbol", 0.7)):
+        shown = subprocess.run(["perf", "report", "-q", "-i", data, "--stdio", "--no-children", "--sort", keys,
+                                "--percent-limit", str(least)], capture_output=True, text=True).stdout
+        text += f"{keys}:\n" + "".join(line.rstrip().removesuffix("-      -").rstrip() + "\n" for line in shown.splitlines()
+                                       if line.strip())
+    return f"{cell}: {run['rps']:.0f} calls/s, gateway {run['gateway_us']:.1f} µs and agent {run['agent_us']:.1f} µs a call\n{text}"
+
+
 def run_all(place):
     found = {"cells": {}, "complete": {}, "downloads": {}}
     for protocol in load.PROTOCOLS:
@@ -90,7 +109,9 @@ def run_all(place):
 
 def main():
     parser = argparse.ArgumentParser(description="What the agent costs the gateway.")
-    parser.add_argument("--out", type=Path, required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=Path)
+    what.add_argument("--profile", metavar="CELL")
     args = parser.parse_args()
     if os.geteuid():
         return "bench: it loads BPF programs and makes a network namespace: run it as root"
@@ -98,6 +119,9 @@ def main():
     with tempfile.TemporaryDirectory(prefix="kt-bench-") as scratch, bed.Collector() as collector, \
             Gateway(Path(scratch) / "gateway", oracle="lines") as gateway:
         place = bed.Bed(gateway, collector, Path(scratch))
+        if args.profile:
+            print(profile(place, args.profile))
+            return 0
         found = run_all(place)
     found["host"] = bed.versions()
     found["run"] = {"seconds": SECONDS, "rounds": ROUNDS, "complete": COMPLETE, "only": ONLY,

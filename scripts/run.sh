@@ -19,14 +19,15 @@ kong_runs() {
 }
 
 if [ -z "${KONGTAP_STAND_IN:-}" ] && kong_runs; then
-	./scripts/install-deps.sh build
-	make -s -j"$(nproc)"
+	./scripts/install-deps.sh build >&2
+	make -s -j"$(nproc)" >&2
 	echo "A Kong runs on this host: capturing its calls. Ctrl-C ends it." >&2
 	exec build/kongtap run "$@"
 fi
 
-./scripts/install-deps.sh run
-make -s -j"$(nproc)"
+# Standard output is for calls.
+./scripts/install-deps.sh run >&2
+make -s -j"$(nproc)" >&2
 dir=$(mktemp -d)
 chmod 755 "$dir"
 calls=

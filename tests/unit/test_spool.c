@@ -357,6 +357,30 @@ static void two_agents_do_not_share_a_spool(void **state)
 	assert_int_equal(errno, ENOENT);
 }
 
+static void missing_directories_are_made(void **state)
+{
+	static const char *const parts[] = {"/one", "/one/two", "/one/two/spool"};
+	char path[128];
+	struct spool *s;
+	struct stat st;
+	uint64_t recovered;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s%s", dir, parts[2]);
+	s = spool__open(path, MIB, &recovered);
+	assert_non_null(s);
+	spool__close(s);
+	for (int i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s%s", dir, parts[i]);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_mode & 0777, 0700);
+	}
+	snprintf(path, sizeof(path), "rm -rf '%s/one'", dir);
+	assert_int_equal(system(path), 0);
+	assert_null(spool__open("", MIB, &recovered));
+	assert_int_equal(errno, ENOENT);
+}
+
 /* Three records in one file, as bytes. */
 static char image[4096];
 static size_t image_size, image_at[4];
@@ -590,6 +614,7 @@ int main(void)
 		T(the_bound_spares_what_is_held),
 		T(more_than_the_bound_is_refused),
 		T(two_agents_do_not_share_a_spool),
+		T(missing_directories_are_made),
 		T(a_torn_end_loses_only_the_torn_record),
 		T(zeros_after_the_end_are_no_damage),
 		T(a_damaged_byte_loses_at_most_its_record),

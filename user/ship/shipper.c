@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/log.h"
 #include "base/stats.h"
 #include "ship/sender.h"
 #include "ship/verdict.h"
@@ -55,6 +57,9 @@ struct shipper *shipper__new(const struct ship_options *o, struct remote_sink re
 	if (!err && o->spool_dir) {
 		s->sender.spool = spool__open(o->spool_dir, o->spool_bytes, &s->sender.recovered);
 		err = s->sender.spool ? 0 : -errno;
+		if (err)
+			log_err("spool", "spool_dir %s cannot be used: %s", o->spool_dir,
+				err == -EBUSY ? "another agent has it" : strerror(-err));
 	}
 	if (!err)
 		err = sender__start(&s->sender);

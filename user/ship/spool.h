@@ -16,7 +16,7 @@ struct spool;
 struct spool_ref;
 
 /* NULL and errno: ENOMEM, EBUSY (another agent has it), EACCES, EROFS, ENOTDIR…. The directory is made, mode 0700, if
- * it does not exist. Events that an earlier life left are counted in *recovered. */
+ * it does not exist, and so are those above it. Events that an earlier life left are counted in *recovered. */
 struct spool *spool__open(const char *dir, uint64_t max_bytes, uint64_t *recovered);
 /* Writes the batch. 0; negative errno (nothing was written then). `hold`: the caller keeps the batch and sets its ref;
  * else spool__next will bring it. */

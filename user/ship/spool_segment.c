@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -184,13 +186,32 @@ int segments_adopt(int dir, struct list *segments, uint64_t *next_number)
 	return err;
 }
 
+/* With the directories above it that are missing: the path that people are told to use has some. */
+static int make_dir(const char *dir)
+{
+	char path[PATH_MAX];
+	size_t n = strlen(dir);
+
+	if (n >= sizeof(path))
+		return -ENAMETOOLONG;
+	memcpy(path, dir, n + 1);
+	for (char *slash = n ? strchr(path + 1, '/') : NULL; slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		/* Whatever else is wrong with it shows below. */
+		if (mkdir(path, 0700) && errno == ENOSPC)
+			return -errno;
+		*slash = '/';
+	}
+	return mkdir(dir, 0700) && errno != EEXIST ? -errno : 0;
+}
+
 /* Exclusive use is a lock on the directory itself; it ends with the process. */
 int segments_open_dir(const char *dir)
 {
-	int fd, err;
+	int fd, err = make_dir(dir);
 
-	if (mkdir(dir, 0700) && errno != EEXIST)
-		return -errno;
+	if (err)
+		return err;
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;

@@ -137,13 +137,17 @@ def port_in_use(t):
         taken.listen()
         port = taken.getsockname()[1]
         out = directory / "events.jsonl"
-        with Agent("--output", "jsonl", "--output-file", out, "--prefix", gateway.prefix,
+        with Agent("--output", "jsonl", "--output-file", out, "--prefix", gateway.prefix, "--log-format", "json",
                    "--metrics-listen", f"127.0.0.1:{port}") as agent:
             agent.wait_ready()
             run_calls(gateway, directory, "calls", 50)
             wait_for(lambda: len(read_jsonl(out)) >= 50, 20, "the events")
             t.equal("exit", agent.stop(), 0)
-        said = [line for line in agent.stderr.splitlines() if "metrics" in line]
+        log = [json.loads(line) for line in agent.stderr.splitlines()]
+        t.equal("log_format json: a line is an object of time, level, module and text", {tuple(line) for line in log},
+                {("time", "level", "module", "text")})
+        t.equal("one warning among its levels", [line["level"] for line in log if line["level"] != "info"], ["warning"])
+        said = [line["text"] for line in log if "metrics" in line["text"]]
         t.equal("one line says that there is no endpoint", len(said), 1)
         t.check("and why, and that capture goes on", "in use" in said[0] and "capture goes on" in said[0], said[0])
 
@@ -338,6 +342,23 @@ def states(real):
             ("hangs", "The agent hangs: no sign of life for 12 s", {**busy, "quiet_s": 12.1})]
 
 
+def as_it_is_read(t, browser, workers):
+    """The tree that a screen reader gets, on a window so narrow that rows are shown as cards."""
+    browser.look(400)
+    browser.call("Accessibility.enable")
+    nodes = [node for node in browser.call("Accessibility.getFullAXTree")["nodes"] if not node["ignored"]]
+    roles = [node["role"]["value"] for node in nodes]
+    t.equal("a screen reader gets tables: their heads, a header for each row", (roles.count("table"), roles.count("rowheader"),
+                                                                               roles.count("columnheader")), (1, workers, 6))
+    t.check("a state that it is told of when it changes", "status" in roles)
+    t.equal("pictures that are described", [node["name"]["value"] for node in nodes if node["role"]["value"] == "image"
+                                            and "last 15 minutes: now" not in node["name"]["value"]], [])
+    t.check("six of them", roles.count("image") == 6, str(roles.count("image")))
+    levels = [next(p["value"]["value"] for p in node["properties"] if p["name"] == "level")
+              for node in nodes if node["role"]["value"] == "heading"]
+    t.check("headings in steps of one", levels[0] == 1 and all(b - a <= 1 for a, b in zip(levels, levels[1:])), str(levels))
+
+
 def every_state(t):
     """What the page says when something is wrong, and that all of it can be read, light and dark, wide and narrow."""
     program = find_chromium()
@@ -358,6 +379,7 @@ def every_state(t):
             browser.js("document.getElementById('pause').click()")
             # An answer that is still under way would be shown over what is put there.
             browser.wait("!asking")
+            as_it_is_read(t, browser, len(real["workers"]))
             for name, wanted, status in states(real):
                 browser.js(f"show({json.dumps(status)})")
                 t.equal(f"{name}: the page says so", browser.js(TEXT.format("state")), wanted)

@@ -18,8 +18,11 @@ import yaml
 
 from lib import KONGTAP, ROOT, Checks, Collector, Gateway, GatewayError, Process, Workdir, read_jsonl, wait_for
 
-PAGES = ["README.md", "docs/CONFIGURATION.md", "docs/MONITORING.md", "docs/OPERATING.md", "docs/SECURITY.md", "docs/MIGRATION.md",
-         "docs/PLUGIN-PARITY.md", "docs/ARCHITECTURE.md", "CONTRIBUTING.md", "deploy/kubernetes/README.md", "tests/gateway/README.md"]
+# In the order in which somebody reads them; then whatever else there is.
+FIRST = ["README.md", "docs/CONFIGURATION.md", "docs/MONITORING.md", "docs/OPERATING.md", "docs/SECURITY.md", "docs/MIGRATION.md",
+         "CONTRIBUTING.md"]
+PAGES = FIRST + [page for page in sorted(subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, check=True, capture_output=True,
+                                                        text=True).stdout.split()) if page not in FIRST]
 NOT_HERE = re.compile(r"<!-- not run here: (.+) -->")
 # A command that stays until it gets a signal.
 STAYS = re.compile(r"(kongtap run|scripts/run\.sh)(?!.*--for )")
@@ -219,9 +222,7 @@ def carried_out(t):
 
 def nothing_is_left_out(t):
     """Commands stand in blocks that are run or marked, and nowhere else: not in blocks of another kind, not in the text."""
-    pages = {str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/**/*.md"),
-                                                       *ROOT.glob("tests/**/*.md")]}
-    t.equal("every page is read", sorted(pages - set(PAGES)), [])
+    t.check(f"{len(PAGES)} pages are read", all((ROOT / page).exists() for page in PAGES) and len(PAGES) > 10, str(PAGES))
     blocks = [block for page in PAGES for block in blocks_of(page)]
     t.equal("every block is of a kind that is known", [b.where for b in blocks if b.kind not in ("sh", "yaml", "")], [])
     t.equal("no command hides in a block that is not run", [

@@ -3,19 +3,22 @@
 that is thrown away, with a network of its own: beside a gateway that has calls, and with a collector that checks.
 
 A block marked sh is a list of commands. One that runs until a signal (kongtap run without --for) stays until the next such
-one, and must end well; all others must succeed, and those that say for how long are given less time. A block of YAML whose first line names a file becomes that file, and is read
-by what it is for. What cannot run here has a comment before it that says why; it is counted and told, never passed over."""
+one, and must end well; all others must succeed, and those that say for how long are given less time. A block of YAML whose
+first line names a file becomes that file, and is read by what it is for. What cannot run here has a comment before it that
+says why; it is counted and told, never passed over."""
+import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 import yaml
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "replay/lib"))
+
+import har12  # noqa: E402  (the path is only known now)
 from lib import KONGTAP, ROOT, Checks, Collector, Gateway, GatewayError, Process, Workdir, read_jsonl, wait_for
 
 # In the order in which somebody reads them; then whatever else there is.
@@ -157,6 +160,12 @@ class Reader:
             return
         done = self.world.run(re.sub(r"--for \d+", "--for 3", command))
         self.t.check(f"{where} {shown(command)}", done.returncode == 0, f"{done.returncode}: {done.stdout[-500:]}{done.stderr[-800:]}")
+        har = re.search(r"--output har --output-file (\S+)", command)
+        if har:
+            document = json.loads(self.world.run(f"cat {har.group(1)}").stdout)
+            problems = har12.problems_of(document)
+            self.t.check(f"{where} {har.group(1)}: {len(document['log']['entries'])} calls by the rules of HAR 1.2",
+                         document["log"]["entries"] and not problems, str(problems[:3]))
 
     def block(self, block):
         if block.why_not:

@@ -81,12 +81,29 @@ def promtool(what, *argv, text=None):
     check(f"promtool {what}", [done.stdout + done.stderr] if done.returncode or (text and done.stderr.strip()) else [])
 
 
-def with_promtool(alerts):
+def as_rules(panels):
+    """The dashboard's expressions as a file of rules, which is what promtool parses; Grafana's variables with values in place."""
+    values = {"$__rate_interval": "5m", "$__range": "1h", "$instance": ".*"}
+    rules = []
+    for panel in panels:
+        for target in panel.get("targets", []):
+            expression = target["expr"]
+            for name, value in values.items():
+                expression = expression.replace(name, value)
+            rules.append({"record": f"panel:{panel['id']}:{target['refId']}", "expr": expression})
+    return yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]})
+
+
+def with_promtool(alerts, panels):
     if not shutil.which("promtool"):
         print("skip - metrics, alerts and scrape configuration as Prometheus reads them: no promtool here")
         return
     promtool("check metrics", "check", "metrics", text=exposition())
     promtool("check rules", "check", "rules", "alerts.yml")
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+        file.write(as_rules(panels))
+        file.flush()
+        promtool("check rules: every expression of the dashboard", "check", "rules", file.name)
     promtool("test rules", "test", "rules", "alerts_test.yml")
     tests = yaml.safe_load((ROOT / "deploy/prometheus/alerts_test.yml").read_text())["tests"]
     expected = [(rule["alertname"], bool(rule.get("exp_alerts"))) for test in tests for rule in test["alert_rule_test"]]
@@ -125,7 +142,7 @@ def main():
         word for name, labels in re.findall(r"`((?:kongtap|process)_[a-z0-9_]+)(?:\{([a-z,]+)\})?`", page)
         for word in ([] if name in names else [name])
         + [f"{name}{{{label}}}" for label in filter(None, labels.split(",")) if label not in names.get(name, {})]])
-    with_promtool([name for name, _ in rules])
+    with_promtool([name for name, _ in rules], panels)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

@@ -6,16 +6,18 @@ import json
 import math
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 from browser import Browser, find_chromium
-from lib import Agent, Checks, Collector, Gateway, Workdir, client, read_jsonl, wait_for
+from lib import ROOT, Agent, Checks, Collector, Gateway, Process, Workdir, client, read_jsonl, wait_for
 from gateway import PORTS
 
 APPLICATION_ID = "kongtap-test-application-id"
@@ -150,6 +152,59 @@ def port_in_use(t):
         said = [line["text"] for line in log if "metrics" in line["text"]]
         t.equal("one line says that there is no endpoint", len(said), 1)
         t.check("and why, and that capture goes on", "in use" in said[0] and "capture goes on" in said[0], said[0])
+
+
+def ask_prometheus(port, path, **query):
+    answer = json.loads(fetch(port, f"/api/v1/{path}?{urllib.parse.urlencode(query)}")[2])
+    if answer["status"] != "success":
+        raise RuntimeError(f"{path} {query}: {answer}")
+    return answer["data"]
+
+
+def scraped(t):
+    """A real Prometheus takes the metrics (as OpenMetrics, which it prefers), evaluates the alerts, and answers the dashboard."""
+    if not shutil.which("prometheus"):
+        print("skip - metrics as a Prometheus takes them: no prometheus here")
+        return
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway:
+        port, own = free_port(), free_port()
+        (directory / "prometheus.yml").write_text(json.dumps({
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(ROOT / "deploy/prometheus/alerts.yml")],
+            "scrape_configs": [{"job_name": "kongtap", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}]}))
+        with Agent("--output", "none", "--prefix", gateway.prefix, "--metrics-listen", f"127.0.0.1:{port}") as agent:
+            agent.wait_ready()
+            run_calls(gateway, directory, "calls", 100)
+            with Process(["prometheus", f"--config.file={directory}/prometheus.yml", f"--storage.tsdb.path={directory}/data",
+                          f"--web.listen-address=127.0.0.1:{own}"]) as prometheus:
+                prometheus.wait_line("Server is ready", 30)
+                wait_for(lambda: ask_prometheus(own, "query", query="count_over_time(up[1m]) >= 3")["result"], 30, "three scrapes")
+                target = ask_prometheus(own, "targets")["activeTargets"][0]
+                t.equal("Prometheus takes what it is served", (target["health"], target["lastError"]), ("up", ""))
+                calls = ask_prometheus(own, "query", query="sum(kongtap_calls_total)")["result"]
+                t.equal("and has every call", [float(sample["value"][1]) for sample in calls], [100.0])
+                families = ask_prometheus(own, "metadata")
+                t.equal("each family has a type that Prometheus knows, and a help", [
+                    name for name, facts in families.items() if facts[0]["type"] == "unknown" or not facts[0]["help"]], [])
+                t.check("all of the agent's are there", sum(name.startswith("kongtap_") for name in families) > 50, str(len(families)))
+
+                def rules():
+                    return [rule for group in ask_prometheus(own, "rules")["groups"] for rule in group["rules"]]
+
+                wait_for(lambda: all(rule["health"] != "unknown" for rule in rules()), 10, "rules evaluated")
+                t.equal("every alert can be evaluated, and none is pending", [
+                    rule["name"] for rule in rules() if rule["health"] != "ok" or rule["state"] != "inactive"], [])
+                dashboard = json.loads((ROOT / "deploy/grafana/kongtap.json").read_text())
+                silent = []
+                for panel in dashboard["panels"]:
+                    for asked in panel.get("targets", []):
+                        expression = asked["expr"].replace("$__rate_interval", "1m").replace("$__range", "1h").replace("$instance", ".*")
+                        if not ask_prometheus(own, "query", query=expression)["result"]:
+                            silent.append(panel["title"])
+                # No collector and no spool here.
+                t.equal("every panel of the dashboard has something to show", set(silent), {"Room of the spool in use"})
+                prometheus.stop()
+            t.equal("exit", agent.stop(), 0)
 
 
 def flood(port, paths, stop, counts):
@@ -395,4 +450,4 @@ def every_state(t):
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(numbers_add_up, port_in_use, loaded, page, every_state))
+    sys.exit(Checks().run(numbers_add_up, scraped, port_in_use, loaded, page, every_state))

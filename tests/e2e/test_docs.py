@@ -83,10 +83,15 @@ class World:
         view = directory / "view"
         view.mkdir()
         root = view / "root"
+        # The tree may lie in a file system of its own.
+        tree = next(str(path) for path in [ROOT, *ROOT.parents] if path.is_mount())
+        overlays = "\n".join(f"mkdir {view}/upper-{i} {view}/work-{i}\nmount -t overlay overlay -o lowerdir={lower},"
+                             f"upperdir={view}/upper-{i},workdir={view}/work-{i} {root}{lower}"
+                             for i, lower in enumerate(sorted({"/", tree})))
         script = f"""set -e
 mount -t tmpfs tmpfs {view}
-mkdir {view}/upper {view}/work {root}
-mount -t overlay overlay -o lowerdir=/,upperdir={view}/upper,workdir={view}/work {root}
+mkdir {root}
+{overlays}
 for d in proc sys dev; do mount --rbind /$d {root}/$d; done
 rm -rf {root}/etc/kongtap {root}/var/lib/kongtap
 printf '#!/bin/sh\\nexec "$@"\\n' >{root}/usr/local/bin/sudo

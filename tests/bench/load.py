@@ -37,6 +37,11 @@ def h2load_command(target, seconds, log):
     return ["h2load", "-t", 1, "-c", CONNECTIONS, "-m", STREAMS, "-D", seconds, f"--log-file={log}", target]
 
 
+def calls_command(target, protocol, calls):
+    version = ["--h1"] if protocol.endswith("1") else ["-m", STREAMS]
+    return ["h2load", "-t", 1, "-c", CONNECTIONS, *version, "-n", calls, target]
+
+
 def wrk(gateway, target, seconds, _):
     line = json.loads(run(gateway, wrk_command(target, seconds), seconds).strip().splitlines()[-1])
     return {"rps": line["calls"] / (line["us"] / 1e6), "p50_ms": line["p50"] / 1000, "p99_ms": line["p99"] / 1000,
@@ -60,6 +65,16 @@ def h2load(gateway, target, seconds, scratch):
 def load(gateway, protocol, size, seconds, scratch):
     client = wrk if protocol.endswith("1") else h2load
     return client(gateway, url(gateway, protocol, size), seconds, scratch)
+
+
+def calls(gateway, protocol, size, count, seconds):
+    """So many calls at saturation, each to its end: nobody leaves in the middle of one, as wrk does when its time is up."""
+    text = run(gateway, calls_command(url(gateway, protocol, size), protocol, count), 3 * seconds)
+    done = re.search(r"(\d+) succeeded", text)
+    rate = re.search(r"finished in ([\d.]+)(m?s), ([\d.]+) req/s", text)
+    if not done or not rate:
+        raise RuntimeError(f"h2load: no result in {text[-500:]}")
+    return {"rps": float(rate.group(3)), "errors": count - int(done.group(1))}
 
 
 def download_command(target, protocol):

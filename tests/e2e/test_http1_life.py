@@ -8,6 +8,7 @@ import json
 import os
 import re
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -347,6 +348,8 @@ def answered_early(place, calls, cut):
 
 
 def websocket(place, calls):
+    """Bytes of all frames that were sent and that came."""
+    sent = came = 0
     for tls in (False, True):
         call, connection = websocket_call(), Connection(tls)
         connection.send(call.bytes)
@@ -354,16 +357,26 @@ def websocket(place, calls):
         for payload in (b"GET /evil HTTP/1.1\r\nHost: evil\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
                         b"x" * 9000):
             connection.send(frame(1, payload))
+            sent += len(frame(1, payload))
             if read_frame(connection) != payload:
                 raise ValueError("another frame than was sent")
+            came += len(payload) + (2 if len(payload) < 126 else 4)
         connection.send(frame(8, b""))
-        read_frame(connection)
+        sent += len(frame(8, b""))
+        came += 2 + len(read_frame(connection))
         connection.close()
         call.record.update(id=headers["x-kong-request-id"], status=status, port=connection.port, recv_len=0,
                            client_port=connection.local_port, recv_sha256=sha256(b""), plain_sha256=None, recv_json=None)
         place.wait_log(call)
         calls.append(call)
         calls.append(Call("GET", "/open/ws").alone(tls))
+    return sent, came
+
+
+def counter(place, name):
+    """As the agent logs it when it is asked to."""
+    os.kill(place.agent.pid, signal.SIGUSR1)
+    return int(place.agent.wait_line(rf"\b{name} \d+", 10).split()[-1])
 
 
 def refused(t, what, place, call, events):
@@ -418,9 +431,12 @@ def ends(t):
         place.inside(left_by_client, place, cut)
         place.inside(left_by_service, place, calls, cut)
         place.inside(answered_early, place, calls, cut)
-        place.inside(websocket, place, calls)
+        frames = place.inside(websocket, place, calls)
         place.inside(not_taken, place, cut)
         calls.append(place.inside(lambda: Call("GET", "/sse?n=5&ms=20").alone()))
+        place.wait_event(calls[-1])
+        t.equal(f"{what}: bytes of WebSocket frames from and to clients",
+                (counter(place, "wire_tunnel_in_bytes"), counter(place, "wire_tunnel_out_bytes")), frames)
         judge(t, what, place, calls, cut)
         events = {EventView(event).target: event for event in place.events()}
         for call in calls:

@@ -21,6 +21,8 @@
 	X(wire_late_bytes, "bytes that came twice or late, dropped")                                                   \
 	X(wire_resyncs, "times a stream found the next message after losing its place")                                \
 	X(wire_unsynced_bytes, "bytes passed over while a stream had lost its place")                                  \
+	X(wire_tunnel_in_bytes, "bytes that clients sent through upgraded connections (WebSocket, CONNECT)")           \
+	X(wire_tunnel_out_bytes, "bytes that clients got through upgraded connections")                                \
 	X(wire_messages, "HTTP messages parsed")                                                                       \
 	X(wire_parse_errors, "messages given up because they are not HTTP as nginx reads it")                          \
 	X(wire_exchanges, "exchanges handed on")                                                                       \

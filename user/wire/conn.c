@@ -115,6 +115,7 @@ static bool go_on(struct conn *c, enum proto_state st, uint64_t t_ns)
 		stats_inc(STAT_wire_conns_over_limit);
 		c->ending = ENDING_LIMIT;
 	}
+	c->tunnel = st == PROTO_TUNNEL;
 	c->ops->close(c->proto, t_ns);
 	return ignore(c);
 }
@@ -283,12 +284,19 @@ static bool first_bytes(struct conn *c, enum direction dir, struct span data, ui
 	return true;
 }
 
+static bool pass_ignored(const struct conn *c, enum direction dir, uint64_t n)
+{
+	if (c->tunnel && c->facts.leg == LEG_CLIENT)
+		stats_add(dir == DIR_IN ? STAT_wire_tunnel_in_bytes : STAT_wire_tunnel_out_bytes, n);
+	return true;
+}
+
 bool conn__data(struct conn *c, enum direction dir, struct span data, uint64_t t_ns, bool start)
 {
 	bool good = true;
 
 	if (!data.n || c->state == CONN_IGNORED)
-		return true;
+		return pass_ignored(c, dir, data.n);
 	if (c->state == CONN_SPEAKS)
 		good = feed(c, dir, data, t_ns, start);
 	else
@@ -303,7 +311,7 @@ bool conn__gap(struct conn *c, enum direction dir, uint64_t n, enum gap_cause ca
 	bool is_request = carries_requests(c->facts.leg, dir);
 
 	if (!n || c->state == CONN_IGNORED)
-		return true;
+		return pass_ignored(c, dir, n);
 	if (c->state == CONN_SPEAKS)
 		return go_on(c, c->ops->gap(c->proto, is_request, n, cause, t_ns), t_ns);
 	c->facts.from_start = false;

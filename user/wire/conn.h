@@ -37,6 +37,7 @@ struct conn {
 	uint8_t turns; /* changes of direction without any HTTP */
 	bool spoken;   /* some bytes were seen */
 	bool preamble_over;
+	bool tunnel; /* ignored because it carries another protocol now, whose bytes are counted */
 	bool busy;
 };
 

@@ -191,7 +191,8 @@ static void on_bad(struct proto *p, struct h1call *c, struct span *in, uint64_t 
 	h1conn__settle(p, t_ns);
 }
 
-static enum proto_state become_tunnel(struct proto *p, struct h1call *c, uint64_t t_ns)
+/* `behind`: bytes that came with the head and are the other protocol's already. */
+static enum proto_state become_tunnel(struct proto *p, struct h1call *c, uint64_t behind, uint64_t t_ns)
 {
 	if (!c->req_over) {
 		c->x->req.end = MSG_IDLE;
@@ -205,6 +206,8 @@ static enum proto_state become_tunnel(struct proto *p, struct h1call *c, uint64_
 	p->closing = true;
 	h1conn__settle(p, t_ns);
 	p->tunnel = true;
+	if (p->env->facts->leg == LEG_CLIENT)
+		stats_add(STAT_wire_tunnel_out_bytes, behind);
 	return PROTO_TUNNEL;
 }
 
@@ -225,7 +228,7 @@ static bool read_some(struct proto *p, struct span *in, uint64_t t_ns, enum prot
 	case HTTP1_HEAD:
 		if (!on_head(p, c, t_ns))
 			return false;
-		*st = become_tunnel(p, c, t_ns);
+		*st = become_tunnel(p, c, in->n, t_ns);
 		return true;
 	case HTTP1_BODY:
 		if (m)

@@ -388,6 +388,8 @@ static bool tunnelled(struct h2streams *s, struct h2_stream *st, bool is_request
 		st->x->upgraded_in += n;
 	else
 		st->x->upgraded_out += n;
+	if (s->env.facts->leg == LEG_CLIENT)
+		stats_add(in ? STAT_wire_tunnel_in_bytes : STAT_wire_tunnel_out_bytes, n);
 	return true;
 }
 

@@ -2,7 +2,8 @@
 """HTTP/1 and the life of its connections, end to end: whatever clients, workers and services do, the events say what the
 access log and the client say, or what is missing.
 
-KONGTAP_TEST_SECONDS sets the length of the load of new connections (20)."""
+KONGTAP_TEST_SECONDS sets the length of the load of new connections through the gateway (20),
+KONGTAP_TEST_CHURN_SECONDS that of 10,000 of them a second without one (5)."""
 import contextlib
 import json
 import os
@@ -21,6 +22,7 @@ from lib import HERE, Agent, Checks, EventView, Gateway, GatewayError, Process, 
 
 SECONDS = float(os.environ.get("KONGTAP_TEST_SECONDS", "20"))
 BODY_LIMIT = 1000000
+CHURN = HERE.parent.parent / "build" / "tests" / "bpf" / "churn"
 
 
 def about(event):
@@ -373,10 +375,10 @@ def websocket(place, calls):
     return sent, came
 
 
-def counter(place, name):
-    """As the agent logs it when it is asked to."""
-    os.kill(place.agent.pid, signal.SIGUSR1)
-    return int(place.agent.wait_line(rf"\b{name} \d+", 10).split()[-1])
+def logged(agent, name):
+    """A counter, as the agent logs it when it is asked to for the first time."""
+    os.kill(agent.pid, signal.SIGUSR1)
+    return int(agent.wait_line(rf"\b{name} \d+", 10).split()[-1])
 
 
 def refused(t, what, place, call, events):
@@ -436,7 +438,7 @@ def ends(t):
         calls.append(place.inside(lambda: Call("GET", "/sse?n=5&ms=20").alone()))
         place.wait_event(calls[-1])
         t.equal(f"{what}: bytes of WebSocket frames from and to clients",
-                (counter(place, "wire_tunnel_in_bytes"), counter(place, "wire_tunnel_out_bytes")), frames)
+                (logged(place.agent, "wire_tunnel_in_bytes"), logged(place.agent, "wire_tunnel_out_bytes")), frames)
         judge(t, what, place, calls, cut)
         events = {EventView(event).target: event for event in place.events()}
         for call in calls:
@@ -650,5 +652,34 @@ def churn(t):
                 len(woken))
 
 
+def churn_at_rate(t):
+    """10,000 connections opened and closed each second, without a gateway whose own work would leave no time for that."""
+    what, rate = "churn at a rate", 10000
+    seconds = int(os.environ.get("KONGTAP_TEST_CHURN_SECONDS", "5"))
+    with Workdir() as directory:
+        gate = directory / "gate"
+        with Process([CHURN, str(seconds), str(rate), gate]) as calls:
+            workers = calls.wait_line("^port", stream="stdout").split()[-2:]
+            with Agent("--output", "none", "--metrics-listen", "none", "--pid", workers[0], "--pid", workers[1]) as agent:
+                agent.wait_ready()
+                gate.touch()
+                threading.Event().wait(seconds / 2)
+                half_rss, half_map = resident_kib(agent.pid), map_entries(agent.pid, "conns")
+                said = calls.wait_line("^made", seconds + 60, "stdout")
+                made = int(said.split()[1])
+                t.equal(f"{what}: clients", calls.wait(60), 0)
+                with contextlib.suppress(GatewayError):
+                    wait_for(lambda: map_entries(agent.pid, "conns") == 0, 10, "the end of the connections in the map")
+                rss, entries, events = resident_kib(agent.pid), map_entries(agent.pid, "conns"), logged(agent, "txn_events")
+                print(f"# {said}, RSS {half_rss} then {rss} KiB, conns {half_map} then {entries}, {events} events")
+                t.check(f"{what}: memory did not grow in the second half", rss <= half_rss + 1024, f"{half_rss}, then {rss} KiB")
+                t.check(f"{what}: the kernel's map of connections neither", half_map < 1024 and entries == 0,
+                        f"{half_map}, then {entries}")
+                t.equal(f"{what}: an event for each connection's call", events, made)
+                t.equal(f"{what}: exit code after SIGTERM", agent.stop(), 0)
+                lost = re.search(r"(\d+) records and (\d+) stream bytes lost", agent.stderr)
+                t.equal(f"{what}: nothing lost in the kernel", lost and lost.groups(), ("0", "0"))
+
+
 if __name__ == "__main__":
-    sys.exit(Checks().run(messages, ends, open_stream, reload_in_traffic, killed_worker, churn))
+    sys.exit(Checks().run(messages, ends, open_stream, reload_in_traffic, killed_worker, churn, churn_at_rate))

@@ -1,5 +1,6 @@
-/* churn: connections of one call each, opened and closed at a rate. Two processes accept and answer (the ones to watch),
- * two others open, ask, read and close; sometimes the server closes first, sometimes the client, sometimes with an RST.
+/* churn: connections of one call each, opened and closed at a rate. Two processes accept and answer (the ones to
+ * watch), two others open, ask, read and close; sometimes the server closes first, sometimes the client, and mostly the
+ * client with an RST, which leaves no connection waiting for its end.
  *
  *     churn SECONDS RATE GATE
  *
@@ -92,17 +93,18 @@ static void one_call(uint32_t i, uint16_t port)
 	char text[512];
 	int fd = connect_from(i, port);
 	int n = snprintf(text, sizeof(text), "GET /churn?n=%u HTTP/1.1\r\nHost: churn\r\nConnection: %s\r\n\r\n", i,
-		i % 3 ? "keep-alive" : "close");
+		i % 8 ? "keep-alive" : "close");
 
 	if (send(fd, text, (size_t)n, MSG_NOSIGNAL) != n || !read_head(fd, text, sizeof(text)) ||
 		strcmp(text, ANSWER) != 0)
 		die("call");
-	if (i % 3 == 2 && setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)))
+	if (i % 8 > 1 && setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)))
 		die("linger");
 	close(fd);
 }
 
-/* Its part of the calls: number `which` of every PAIR. Where the machine is too slow for the rate it makes what it can. */
+/* Its part of the calls: number `which` of every PAIR. Where the machine is too slow for the rate it makes what it can.
+ */
 static uint32_t ask(uint32_t which, uint16_t port, uint64_t seconds, uint64_t rate)
 {
 	uint64_t begin = now_ns(), end = begin + seconds * 1000000000u, now;
@@ -129,7 +131,8 @@ static int listen_any(uint16_t *port)
 	socklen_t n = sizeof(a);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, n) || listen(fd, 1024) || getsockname(fd, (struct sockaddr *)&a, &n))
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, n) || listen(fd, 1024) ||
+		getsockname(fd, (struct sockaddr *)&a, &n))
 		die("listen");
 	*port = ntohs(a.sin_port);
 	return fd;

@@ -135,12 +135,14 @@ def in_the_middle(t):
 
 def h2load(gateway, url, streams, calls, body):
     """What it said, and how many calls it made in a second."""
-    done = subprocess.run(gateway.in_netns("h2load", "-c", "8", "-m", str(streams), "-n", str(calls), "-d", str(body),
+    # The gateway ends a connection after 10,000 calls, as Kong does, and h2load makes no other.
+    clients = max(8, calls // 9000 + 1)
+    done = subprocess.run(gateway.in_netns("h2load", "-c", str(clients), "-m", str(streams), "-n", str(calls), "-d", str(body),
                                            "-H", "content-type: application/octet-stream", url),
                           capture_output=True, text=True, timeout=SECONDS * 10 + 60)
     said = next((line for line in done.stdout.splitlines() if line.startswith("finished")), "")
-    rate = re.search(r"([\d.]+) req/s", said)
-    return done, said, float(rate[1]) if rate else 0
+    rate, succeeded = re.search(r"([\d.]+) req/s", said), re.search(r"(\d+) succeeded", done.stdout)
+    return int(succeeded[1]) if succeeded else 0, said, float(rate[1]) if rate else 0
 
 
 def same_calls(access_log, output):
@@ -172,8 +174,8 @@ def at_saturation(t, scheme, port):
                 calls = SECONDS * 2500
                 if SECONDS > LONG:
                     calls = int(h2load(gateway, url, streams, 3000, body)[2] * SECONDS)
-                done, said, _ = h2load(gateway, url, streams, calls, body)
-                t.equal(f"{what}: h2load, {streams} streams, {calls} calls, {said}", done.returncode, 0)
+                succeeded, said, _ = h2load(gateway, url, streams, calls, body)
+                t.equal(f"{what}: h2load, {streams} streams, {calls} calls, {said}", succeeded, calls)
             wait_for_events(output, gateway.access_log.read_bytes().count(b"\n"))
             t.equal(f"{what}: exit code after SIGTERM", tap.stop(), 0)
         problems, lines, events = same_calls(gateway.access_log, output)

@@ -87,6 +87,30 @@ static void test_reuse(void **state)
 	rig__free(&r);
 }
 
+/* Data of a life that another has taken the place of: it is no connection that could ever end. */
+static void test_late_data_of_an_earlier_life(void **state)
+{
+	uint64_t late = stats_get(STAT_wire_late_bytes);
+	struct rig r;
+
+	(void)state;
+	rig__init(&r);
+	for (int i = 0; i < 1000; i++) {
+		r.key.gen += 2;
+		rig__open(&r, CONN_ACCEPTED);
+		r.key.gen--;
+		rig__in(&r, GET("late"));
+		r.key.gen++;
+		r.pos[DIR_IN] = 0;
+		rig__in(&r, GET("b"));
+		rig__out(&r, OK5);
+		assert_int_equal(conns__count(r.c), 1);
+	}
+	assert_int_equal(r.done, 1000);
+	assert_int_equal(stats_get(STAT_wire_late_bytes) - late, 1000 * strlen(GET("late")));
+	rig__free(&r);
+}
+
 static void test_exit(void **state)
 {
 	struct record gone = {.kind = REC_EXIT, .exit = {.pid = 42}};
@@ -579,6 +603,7 @@ int main(void)
 		cmocka_unit_test(test_leg_by_ports),
 		cmocka_unit_test(test_facts_come_later),
 		cmocka_unit_test(test_reuse),
+		cmocka_unit_test(test_late_data_of_an_earlier_life),
 		cmocka_unit_test(test_exit),
 		cmocka_unit_test(test_close_before_data),
 		cmocka_unit_test(test_many_connects),

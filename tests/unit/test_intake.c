@@ -204,6 +204,92 @@ static void flood(void **state)
 	assert_int_equal(stats_get(STAT_capture_lost_control), 0);
 }
 
+/* Connections come and go by the thousand while the reader is a second behind: the control ring fills again and again,
+ * with what lies far ahead of the data. Each connection's records still come in their order. */
+
+#define LAG 10000u
+#define RING_RECORDS 1700u /* 256 KiB of OPEN and CLOSE */
+#define CONNS 100000u
+
+static struct {
+	uint64_t ring[2 * RING_RECORDS]; /* time; a multiple of ten: OPEN, five more: CLOSE */
+	unsigned n;
+	uint8_t state[CONNS]; /* 0 not seen, 1 open, 2 data came, 3 closed */
+	unsigned wrong;
+} busy;
+
+static void busy_record(void *ctx, const struct record *r)
+{
+	uint8_t *s = &busy.state[r->t_ns / 10 - 1];
+	uint8_t want = r->kind == REC_OPEN ? 0 : r->kind == REC_DATA ? 1 : 2;
+
+	(void)ctx;
+	busy.wrong += *s != want;
+	*s = (uint8_t)(want + 1);
+}
+
+static void busy_drain(void *ctx)
+{
+	unsigned n = busy.n;
+
+	(void)ctx;
+	busy.n = 0;
+	for (unsigned i = 0; i < n; i++)
+		control(busy.ring[i] % 10 ? KT_CLOSE : KT_OPEN, busy.ring[i]);
+}
+
+/* On the control ring if there is room. Else (true) it stands in the data ring. */
+static bool elsewhere(uint64_t t)
+{
+	if (busy.n == 2 * RING_RECORDS)
+		return true;
+	busy.ring[busy.n++] = t;
+	return false;
+}
+
+static void in_data_ring(uint32_t kind, uint64_t t)
+{
+	struct kt_close c = {.head = {.t_ns = t, .pid = 1, .kind = kind}};
+	struct kt_open o = open_at(t);
+
+	if (kind == KT_OPEN)
+		intake__data(in, &o, sizeof(o));
+	else
+		intake__data(in, &c, sizeof(c));
+}
+
+static void a_reader_that_lags(void **state)
+{
+	static bool open_elsewhere[CONNS], close_elsewhere[CONNS];
+	struct intake_sink sink = {.record = {busy_record, NULL}, .proc = on_proc, .drain = busy_drain};
+	unsigned ahead = 0;
+
+	(void)state;
+	intake__free(in);
+	memset(&busy, 0, sizeof(busy));
+	in = intake__new(&sink);
+	assert_non_null(in);
+	for (unsigned i = 0; i < CONNS; i++) {
+		for (; ahead < CONNS && ahead < i + LAG; ahead++) {
+			open_elsewhere[ahead] = elsewhere((ahead + 1) * 10ull);
+			close_elsewhere[ahead] = elsewhere((ahead + 1) * 10ull + 5);
+		}
+		/* Now and then the reader comes back from elsewhere: first the one ring, then the other. */
+		if (i % 50000 == 0)
+			busy_drain(NULL);
+		if (open_elsewhere[i])
+			in_data_ring(KT_OPEN, (i + 1) * 10ull);
+		data((i + 1) * 10ull + 2, KT_FIRST);
+		if (close_elsewhere[i])
+			in_data_ring(KT_CLOSE, (i + 1) * 10ull + 5);
+	}
+	busy_drain(NULL);
+	intake__settle(in, intake__mark(in));
+	for (unsigned i = 0; i < CONNS; i++)
+		busy.wrong += busy.state[i] != 3;
+	assert_int_equal(busy.wrong, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,6 +300,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(control_in_data_ring, setup, teardown),
 		cmocka_unit_test_setup_teardown(malformed, setup, teardown),
 		cmocka_unit_test_setup_teardown(flood, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_reader_that_lags, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

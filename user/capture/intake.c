@@ -8,9 +8,9 @@
 #include "base/stats.h"
 #include "capture.h"
 
-/* Far more than one reading of the control ring can bring (256 KiB of at least 48 bytes each, with the ring's own 8).
- */
-#define QUEUE_MAX 8192
+/* More than two readings of the control ring can bring (256 KiB of at least 48 bytes each, with the ring's own 8): what
+ * one of them left, and the next. */
+#define QUEUE_MAX 16384
 
 union control {
 	struct kt_head head;
@@ -29,6 +29,7 @@ struct intake {
 	struct waiting *queue; /* by time */
 	size_t first, n, cap;
 	uint64_t serial, count;
+	uint64_t seen_ns; /* the latest time on the control ring so far */
 };
 
 struct intake *intake__new(const struct intake_sink *sink)
@@ -207,6 +208,8 @@ void intake__control(struct intake *in, const void *raw, size_t len)
 		stats_inc(STAT_capture_bad_records);
 		return;
 	}
+	if (c.head.t_ns > in->seen_ns)
+		in->seen_ns = c.head.t_ns;
 	/* Early is better than never: order between workers is not promised, and within one it still holds. */
 	while (!queue_room(in) && in->n)
 		give_first(in);
@@ -257,7 +260,10 @@ void intake__data(struct intake *in, const void *raw, size_t len)
 		stats_inc(STAT_capture_bad_records);
 		return;
 	}
-	if (d->flags & KT_FIRST)
+	/* Its OPEN was there before its own time: what is later on the control ring was put there after it. So where
+	 * the data ring lags behind the control ring is not read ahead of it, however many connections come and go
+	 * meanwhile; what finds no room there goes to the data ring, where it belongs. */
+	if ((d->flags & KT_FIRST) && in->seen_ns <= d->head.t_ns)
 		in->sink.drain(in->sink.ctx);
 	give_before(in, d->head.t_ns);
 	rec = (struct record){

@@ -152,8 +152,9 @@ static void place(struct conns *c, struct conn *it, uint64_t t_ns)
 	it->busy = busy;
 }
 
-/* An object that is opened anew cannot still be in its earlier life, whose end was lost then. */
-static void end_earlier_lives(struct conns *c, const struct conn_key *k, uint64_t t_ns)
+/* An object that is in a new life cannot still be in its earlier one, whose end was lost then. So there is one at a
+ * time. False: this life is the earlier one, and over. */
+static bool end_earlier_lives(struct conns *c, const struct conn_key *k, uint64_t t_ns)
 {
 	struct hnode *n = hmap__first(&c->map, key_hash(k)), *next;
 
@@ -162,19 +163,21 @@ static void end_earlier_lives(struct conns *c, const struct conn_key *k, uint64_
 		const struct conn_key *o = &it->facts.key;
 
 		next = hmap__next_same(n);
-		if (o->pid == k->pid && o->obj == k->obj && o->tls == k->tls && o->gen != k->gen)
-			end(c, it, ENDING_CLOSE, t_ns);
+		if (o->pid != k->pid || o->obj != k->obj || o->tls != k->tls)
+			continue;
+		if (o->gen > k->gen)
+			return false;
+		end(c, it, ENDING_CLOSE, t_ns);
 	}
+	return true;
 }
 
 static void on_open(struct conns *c, const struct rec_open *open, uint64_t t_ns)
 {
 	struct conn *it = find(c, &open->key);
 
-	if (!it) {
-		end_earlier_lives(c, &open->key, t_ns);
+	if (!it && end_earlier_lives(c, &open->key, t_ns))
 		it = make(c, &open->key);
-	}
 	if (!it)
 		return;
 	conn__learn(it, open);
@@ -188,6 +191,10 @@ static void on_data(struct conns *c, const struct rec_data *d, uint64_t t_ns)
 	struct stream_step st;
 	bool useful;
 
+	if (!it && !end_earlier_lives(c, &d->key, t_ns)) {
+		stats_add(STAT_wire_late_bytes, d->data.n);
+		return;
+	}
 	if (!it)
 		it = make(c, &d->key);
 	if (!it)

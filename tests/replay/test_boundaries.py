@@ -235,16 +235,58 @@ def talk(path, data, quiet=QUIET):
         return answer
 
 
-def record(file, number, data, answer):
+def record(file, number, reads, answer):
     base = {"t_ns": number * 10**9, "pid": 1, "fd": number + 10, "local": "127.0.0.1:8000", "peer": "127.0.0.1:5000"}
     calls = [{"call": "accept", "ret": number + 10}]
-    for call, payload in (("read", data), ("write", answer)):
+    for call, payload in [("read", piece) for piece in reads] + [("write", answer)]:
         if payload:
             calls.append({"call": call, "ret": len(payload), "off": 0, "len": len(payload),
                           "data": base64.b64encode(payload).decode()})
     calls.append({"call": "close", "ret": 0})
     for call in calls:
         file.write(json.dumps(base | call) + "\n")
+
+
+def cuts_of(data):
+    """Whole; byte by byte; cut once, at each position of the first kilobyte."""
+    yield [data]
+    yield [bytes([byte]) for byte in data]
+    for at in range(1, min(len(data), 1025)):
+        yield [data[:at], data[at:]]
+
+
+def in_every_cut(directory, answers):
+    """Names of cases whose exchanges depend on how the client's bytes came, with the first cut that shows it."""
+    number, pieces_of, problems = 0, [], {}
+    with open(directory / "cuts.jsonl", "w") as file:
+        for (name, data), answer in zip(CASES.items(), answers):
+            for pieces in cuts_of(data):
+                record(file, number, pieces, answer)
+                pieces_of.append((name, pieces))
+                number += 1
+    whole = None
+    exchanges = dumped(directory / "cuts.jsonl")
+    for number, (name, pieces) in enumerate(pieces_of):
+        seen = exchanges.get(number + 1, [])
+        for exchange in seen:
+            del exchange["conn"]
+        if len(pieces) == 1:
+            whole = seen
+        # Behind an answer that closes nginx reads no more: what a read of its own brought there is no call of its.
+        while len(seen) > len(whole) and seen[-1]["response"] == "none":
+            seen.pop()
+        if seen != whole and name not in problems:
+            problems[name] = f"{[len(piece) for piece in pieces][:4]}: {seen[-1:]}, whole {whole[-1:]}"
+    return problems
+
+
+def dumped(path):
+    """Exchanges that the wire stage makes of a recording, by connection."""
+    found = {}
+    for line in subprocess.run([DUMP, path], capture_output=True, text=True, check=True).stdout.splitlines():
+        exchange = json.loads(line)
+        found.setdefault(exchange["conn"], []).append(exchange)
+    return found
 
 
 def logged(text):
@@ -362,15 +404,10 @@ def run(directory):
         server.wait()
     with open(directory / "calls.jsonl", "w") as file:
         for number, (data, answer) in enumerate(zip(CASES.values(), answers)):
-            record(file, number, data, answer)
+            record(file, number, [data], answer)
         for number, (answer, _) in enumerate(RESPONSES.values()):
             record_upstream(file, len(CASES) + number, answer)
-    dump = subprocess.run([DUMP, directory / "calls.jsonl"], capture_output=True, text=True, check=True)
-    ours = {}
-    for line in dump.stdout.splitlines():
-        exchange = json.loads(line)
-        ours.setdefault(exchange["conn"], []).append(exchange)
-    return theirs, passed_on, ours
+    return theirs, passed_on, dumped(directory / "calls.jsonl"), in_every_cut(directory, answers)
 
 
 def main():
@@ -378,9 +415,10 @@ def main():
         print("skip - no nginx on this machine")
         return 77
     with tempfile.TemporaryDirectory() as directory:
-        theirs, passed_on, ours = run(Path(directory))
+        theirs, passed_on, ours, cuts = run(Path(directory))
     for number, name in enumerate(CASES):
         check(name, compare(theirs[number], ours.get(number + 1, [])))
+    check(f"{len(CASES)} cases, byte by byte and cut anywhere", "\n    ".join(f"{k}: {v}" for k, v in cuts.items()))
     for number, name in enumerate(RESPONSES):
         check(f"response: {name}", compare_response(passed_on[number], ours.get(len(CASES) + number + 1, [])))
     print(f"{passed} passed, {failed} failed")

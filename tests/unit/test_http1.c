@@ -289,6 +289,86 @@ static void test_long_target(void **state)
 	rig__free(&r);
 }
 
+/* However little of its first request's beginning comes first, and however much then. */
+static void test_long_beginnings(void **state)
+{
+	static const char *const begins[] = {"GET /", "GET http://h/", "OPTIONS https://h/"};
+	static char text[20000];
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		for (size_t first = 1; first < 9000; first += first < 40 ? 1 : 997) {
+			size_t n = (size_t)snprintf(text, sizeof(text),
+				"%s%06000d HTTP/1.1\r\nHost: h\r\nX: %05000d\r\n\r\n", begins[i], 1, 1);
+			struct rig r;
+
+			rig__init(&r);
+			rig__open(&r, CONN_ACCEPTED);
+			rig__data(&r, DIR_IN, text, first);
+			rig__data(&r, DIR_IN, text + first, n - first);
+			rig__out(&r, OK0);
+			assert_int_equal(r.done, 1);
+			assert_non_null(strstr(rig_text(&r.brief), " 1.1 complete 0 \"\" > 200"));
+			assert_int_equal(r.ignored, 0);
+			rig__free(&r);
+		}
+	}
+}
+
+/* A line without an end that nginx will refuse some time: its answer makes it a call. */
+static void test_text_without_an_end(void **state)
+{
+	static char text[1000];
+	struct rig r;
+
+	(void)state;
+	memset(text, 'a', sizeof(text));
+	memcpy(text, "GET ", 4);
+	rig__init(&r);
+	rig__open(&r, CONN_ACCEPTED);
+	for (int i = 0; i < 9; i++)
+		rig__data(&r, DIR_IN, i ? text + 4 : text, sizeof(text) - 4);
+	rig__out(&r, BAD400);
+	assert_int_equal(r.done, 0);
+	rig__close(&r);
+	assert_int_equal(r.done, 1);
+	assert_non_null(strstr(rig_text(&r.brief), " > 400 1.1 complete 3 \"bad\""));
+	/* A connection to a service that speaks so is none of ours. */
+	r.key.gen++;
+	rig__open(&r, CONN_CONNECTED);
+	for (int i = 0; i < 9; i++)
+		rig__data(&r, DIR_OUT, i ? text + 4 : text, sizeof(text) - 4);
+	assert_int_equal(r.ignored, 1);
+	rig__free(&r);
+}
+
+/* Many connections that say little: what is held of them counts as memory, too. */
+static void test_what_is_held_is_bounded(void **state)
+{
+	static char text[4000];
+	struct wire_limits l;
+	struct rig r;
+
+	(void)state;
+	memset(text, 'a', sizeof(text));
+	memcpy(text, "GET ", 4);
+	wire_limits_default(&l);
+	l.total_bytes = 1 << 20;
+	rig__init_with(&r, &l);
+	for (int i = 0; i < 2000; i++) {
+		r.key.obj++;
+		rig__open(&r, CONN_ACCEPTED);
+	}
+	for (int i = 0; i < 2000; i++) {
+		r.pos[DIR_IN] = 0;
+		rig__data(&r, DIR_IN, text, sizeof(text));
+		r.key.obj--;
+		assert_true(conns__memory(r.c) <= l.total_bytes + 8192);
+	}
+	assert_true(r.ignored > 0);
+	rig__free(&r);
+}
+
 static void test_body_limit(void **state)
 {
 	struct wire_limits l;
@@ -423,6 +503,9 @@ int main(void)
 		cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_large_heads),
 		cmocka_unit_test(test_long_target),
+		cmocka_unit_test(test_long_beginnings),
+		cmocka_unit_test(test_text_without_an_end),
+		cmocka_unit_test(test_what_is_held_is_bounded),
 		cmocka_unit_test(test_body_limit),
 		cmocka_unit_test(test_limits_in_every_cut),
 		cmocka_unit_test(test_event_stream),

@@ -204,26 +204,33 @@ static bool pass_over(struct conn *c, enum direction dir, size_t n)
 	return true;
 }
 
-static bool hold(struct conn *c, enum direction dir, struct span data, uint64_t t_ns)
+static bool over_limit(struct conn *c)
 {
+	stats_inc(STAT_wire_conns_over_limit);
+	return ignore(c);
+}
+
+/* Holds from the front of *data what there is room for. */
+static bool hold(struct conn *c, enum direction dir, struct span *data, uint64_t t_ns)
+{
+	size_t room = c->held.max - c->held.n, n = data->n < room ? data->n : room;
+
 	if (!c->held.n) {
 		c->held_dir = dir;
 		c->held_t_ns = t_ns;
 	}
-	/* What is neither here nor there after so many bytes is nothing that we read. */
-	if (buf__append_span(&c->held, data))
-		return not_http(c);
+	if (buf__append_span(&c->held, span_of(data->p, n)))
+		return over_limit(c);
+	*data = span_skip(*data, n);
 	account(c);
-	return true;
+	return c->env.budget->used <= c->env.budget->max || over_limit(c);
 }
 
 static bool start_proto(struct conn *c)
 {
 	c->proto = c->ops->new (&c->env, c->facts.from_start);
-	if (!c->proto) {
-		stats_inc(STAT_wire_conns_over_limit);
-		return ignore(c);
-	}
+	if (!c->proto)
+		return over_limit(c);
 	c->facts.proto = c->ops->id;
 	c->state = CONN_SPEAKS;
 	return true;
@@ -253,6 +260,38 @@ static bool decide(struct conn *c, enum direction dir, struct span *data, uint64
 	return c->facts.from_start ? not_http(c) : pass_over(c, dir, data->n);
 }
 
+/* What is neither here nor there after so many bytes is nothing that we read, unless nginx answers it in any case. */
+static bool held_in_vain(struct conn *c, enum direction dir)
+{
+	if (!is_refused_text(c, dir, buf_span(&c->held)))
+		return not_http(c);
+	c->ops = &http1_ops;
+	return start_proto(c) && feed(c, dir, buf_span(&c->held), c->held_t_ns, true);
+}
+
+/* Goes on with what is held, and as much of *data as it takes to know. */
+static bool decide_with_held(struct conn *c, enum direction dir, struct span *data, uint64_t t_ns)
+{
+	bool decided = false;
+
+	while (data->n && !decided) {
+		bool full = c->held.n == c->held.max;
+		struct span view;
+
+		if (!full && !hold(c, dir, data, t_ns))
+			return false;
+		view = buf_span(&c->held);
+		if (full ? !held_in_vain(c, dir) : !decide(c, dir, &view, c->held_t_ns, &decided))
+			return false;
+		if (full || decided)
+			break;
+		buf__consume(&c->held, c->held.n - view.n);
+	}
+	if (decided || c->state == CONN_SPEAKS)
+		drop_held(c);
+	return true;
+}
+
 static bool first_bytes(struct conn *c, enum direction dir, struct span data, uint64_t t_ns, bool start)
 {
 	bool decided, good;
@@ -265,23 +304,18 @@ static bool first_bytes(struct conn *c, enum direction dir, struct span data, ui
 	}
 	if (!c->held.n && !start)
 		return pass_over(c, dir, data.n);
-	if (c->held.n) {
-		if (!hold(c, dir, data, t_ns))
+	if (!c->held.n) {
+		good = decide(c, dir, &data, t_ns, &decided);
+		if (!good || decided)
+			return good;
+		if (!hold(c, dir, &data, t_ns))
 			return false;
-		data = buf_span(&c->held);
-		t_ns = c->held_t_ns;
 	}
-	good = decide(c, dir, &data, t_ns, &decided);
-	if (!good)
+	if (data.n && !decide_with_held(c, dir, &data, t_ns))
 		return false;
-	if (decided) {
-		drop_held(c);
+	if (!data.n)
 		return true;
-	}
-	if (!c->held.n)
-		return hold(c, dir, data, t_ns);
-	buf__consume(&c->held, c->held.n - data.n);
-	return true;
+	return c->state == CONN_SPEAKS ? feed(c, dir, data, t_ns, false) : pass_over(c, dir, data.n);
 }
 
 static bool pass_ignored(const struct conn *c, enum direction dir, uint64_t n)

@@ -144,6 +144,14 @@ bool h1line_usual_method(struct span method)
 	return is_usual(method, true);
 }
 
+static bool is_uri(struct span target)
+{
+	const struct span http = SPAN_LIT("http://"), https = SPAN_LIT("https://");
+
+	return (target.n >= http.n && span_ieq(span_of(target.p, http.n), http)) ||
+	       (target.n >= https.n && span_ieq(span_of(target.p, https.n), https));
+}
+
 int h1line_looks_request(struct span data, bool certain)
 {
 	struct h1line_request r;
@@ -171,8 +179,8 @@ int h1line_looks_request(struct span data, bool certain)
 	for (size_t i = 0; i < data.n; i++)
 		if ((unsigned char)data.p[i] < 0x20 && data.p[i] != '\r')
 			return 0;
-	/* Many text protocols have a word, a space and a letter: only a path is proof enough. */
-	return data.p[0] == '/' ? 1 : -EAGAIN;
+	/* Many text protocols have a word, a space and a letter: only a path is proof enough, or a URI. */
+	return data.p[0] == '/' || is_uri(data) ? 1 : -EAGAIN;
 }
 
 int h1line_looks_response(struct span data)

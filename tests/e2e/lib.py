@@ -313,7 +313,7 @@ class EventView:
     def said_incomplete(self, side):
         """True when the event itself says that this side was not seen whole, or its body cut or left out."""
         about = self._about()
-        return bool(about.get(side, "complete") not in ("complete", "closed") or about.get(f"{side}_body_omitted")
+        return bool(about.get(side, "complete") not in ("complete", "closed", "headers_partial") or about.get(f"{side}_body_omitted")
                     or about.get(f"{side}_body_truncated") or (side == "request" and self.rebuilt))
 
 

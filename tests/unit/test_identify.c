@@ -348,6 +348,40 @@ static void test_a_response_with_holes_names_nobody_by_token(void **state)
 	assert_string_equal(user(), NONE);
 }
 
+/* A key that many share is no credential of one: beside it stands what Kong really went by. */
+static void test_learnt_by_all_that_was_shown(void **state)
+{
+	static const char *const beside[] = {"Cookie: session=", "X-My-Token: ", "ocp-apim-subscription-KEY: ",
+		"x_session_id: ", "X-Secret: ", "X-Auth-User: "};
+	static const char *const no_matter[] = {
+		"Idempotency-Key: ", "Sec-WebSocket-Key: ", "X-Request-Id: ", "X-Monkeys: "};
+	char a[128], b[128], up[512];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(beside) / sizeof(beside[0]); i++) {
+		snprintf(a, sizeof(a), "X-API-Key: shared-%zu\n%salice\n", i, beside[i]);
+		snprintf(b, sizeof(b), "X-API-Key: shared-%zu\n%sbob\n", i, beside[i]);
+		snprintf(up, sizeof(up), "%s" KONG_ALICE, a);
+		call_with(a, up, 200);
+		call_with(b, NULL, 429);
+		assert_string_equal(user(), NONE);
+		call_with(a, NULL, 429);
+		assert_string_equal(user(), "alice");
+	}
+	for (size_t i = 0; i < sizeof(no_matter) / sizeof(no_matter[0]); i++) {
+		snprintf(a, sizeof(a), "X-API-Key: own-%zu\n%sone\n", i, no_matter[i]);
+		snprintf(b, sizeof(b), "X-API-Key: own-%zu\n%stwo\n", i, no_matter[i]);
+		snprintf(up, sizeof(up), "%s" KONG_ALICE, a);
+		call_with(a, up, 200);
+		call_with(b, NULL, 429);
+		assert_string_equal(user(), "alice");
+	}
+	/* They name nobody by themselves. */
+	call_with("Cookie: session=alice\n", "Cookie: session=alice\n" KONG_ALICE, 200);
+	call_with("Cookie: session=alice\n", NULL, 429);
+	assert_string_equal(user(), NONE);
+}
+
 static void test_learnt(void **state)
 {
 	(void)state;
@@ -473,6 +507,7 @@ int main(void)
 		kit_test(test_refused_names_nobody),
 		kit_test(test_an_unseen_leg_names_nobody_by_token),
 		kit_test(test_a_response_with_holes_names_nobody_by_token),
+		kit_test(test_learnt_by_all_that_was_shown),
 		kit_test(test_learnt),
 		kit_test(test_learnt_elsewhere),
 		kit_test(test_session_token),

@@ -93,6 +93,60 @@ static void from_query(struct credentials *k, const struct call *c, const struct
 	}
 }
 
+static bool word_at(struct span rest, struct span word)
+{
+	return rest.n >= word.n && span_ieq(span_of(rest.p, word.n), word);
+}
+
+/* Does a name sound like that of a header that may say who calls? */
+static bool sounds_personal(struct span name)
+{
+	for (struct span rest = name; rest.n > 2; rest = span_skip(rest, 1)) {
+		switch (ascii_lower((unsigned char)rest.p[0])) {
+		case 'a':
+			if (word_at(rest, SPAN_LIT("auth")))
+				return true;
+			break;
+		case 's':
+			if (word_at(rest, SPAN_LIT("session")) || word_at(rest, SPAN_LIT("secret")))
+				return true;
+			break;
+		case 't':
+			if (word_at(rest, SPAN_LIT("token")))
+				return true;
+			break;
+		case 'k':
+			if (rest.n == 3 && word_at(rest, SPAN_LIT("key")))
+				return !span_ieq(name, SPAN_LIT("idempotency-key")) &&
+				       !span_ieq(name, SPAN_LIT("sec-websocket-key"));
+			break;
+		default:
+			break;
+		}
+	}
+	return false;
+}
+
+/* What the configuration calls an API key may be shared by many, and Kong go by something else: all that may have been
+ * that belongs to the fingerprint, though none of it makes one. */
+static void from_the_rest(const struct call *c, const struct settings *s, struct digest *d)
+{
+	const struct headers *h = c->creq.h;
+
+	for (uint32_t i = 0; i < h->count; i++) {
+		struct span name = headers__name_at(h, i);
+		uint32_t hash = h->fields[i].hash;
+		enum known known = known_of(name, hash);
+
+		if (known != KNOWN_COOKIE && (known != KNOWN_NONE || names__has_header(&s->api_keys, name, hash) ||
+						     is_auth_name(s, name, hash) || !sounds_personal(name)))
+			continue;
+		digest__u64(d, 3);
+		lower_part(d, name);
+		digest__part(d, span_trim(headers__value_at(h, i)));
+	}
+}
+
 void credentials_collect(struct credentials *k, const struct call *c, const struct settings *s, struct digest *d,
 	const unsigned char secret[SECRET_LEN])
 {
@@ -106,6 +160,7 @@ void credentials_collect(struct credentials *k, const struct call *c, const stru
 	from_query(k, c, s, d, secret);
 	if (!k->any)
 		return;
+	from_the_rest(c, s, d);
 	k->any = digest__end(d, h) == 0;
 	memcpy(k->fingerprint.b, h, FINGERPRINT_LEN);
 }

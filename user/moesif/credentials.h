@@ -10,10 +10,12 @@
 #define SECRET_LEN 32
 
 struct credentials {
-	bool any;			/* there is one at all, and the request was seen whole: `fingerprint` holds */
-	struct fingerprint fingerprint; /* of all of them together, and of the gateway they were shown to */
-	struct span api_key;		/* first one, from a header or a parameter; n 0: none */
-	char decoded[256];		/* api_key may point here */
+	bool any; /* there is one at all, and the request was seen whole: `fingerprint` holds */
+	/* Of all of them together, of cookies and what else may say who calls, and of the gateway they were shown to.
+	 */
+	struct fingerprint fingerprint;
+	struct span api_key; /* first one, from a header or a parameter; n 0: none */
+	char decoded[256];   /* api_key may point here */
 };
 
 /* `secret` keys the fingerprint. */

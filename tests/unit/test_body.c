@@ -366,6 +366,14 @@ static void test_multipart(void **state)
 		{"multipart/form-data", PART("name=\"password\"", "CANARY") "--b0--\r\n", NULL},
 		{"multipart/form-data; boundary=\"\"", PART("name=\"password\"", "CANARY") "--b0--\r\n", NULL},
 		{type, "password=CANARY", NULL},
+		/* What other readers may read otherwise: two names, none, a head that ends in its middle. */
+		{type, PART("name=\"a\"\r\nContent-Disposition: form-data; name=\"password\"", "CANARY") "--b0--",
+			NULL},
+		{type, PART("filename=\"password\"", "CANARY") "--b0--", NULL},
+		{type, PART("name=\"a\"; name=\"password\"", "CANARY") "--b0--", NULL},
+		{type, PART("name=\"a\"\r\nCANARY\r\nX: y", "1") "--b0--", NULL},
+		{type, PART("name=\"a\";\r name=\"password\"", "CANARY") "--b0--", NULL},
+		{type, PART("name=\"a\";\r\n name=\"password\"", "CANARY") "--b0--", NULL},
 		{type, PART("name=\"a\"", "1") "--b0--\r\n" PART("name=\"password\"", "CANARY"), NULL},
 	};
 

@@ -47,9 +47,11 @@ static struct span take_parameter(struct span *rest)
 	return span_trim(span_of(all.p, n));
 }
 
-/* The value of a parameter such as ;name="x" in a header's value, without quotes; n 0: none. */
+/* The value of a parameter such as ;name="x" in a header's value, without quotes; n 0: none, or more than one. */
 static struct span parameter(struct span value, struct span name)
 {
+	struct span found = {NULL, 0};
+
 	take_parameter(&value); /* form-data, multipart/form-data */
 	while (value.n) {
 		struct span one = take_parameter(&value), got;
@@ -60,9 +62,11 @@ static struct span parameter(struct span value, struct span name)
 		got = span_trim(span_skip(one, eq < one.n ? eq + 1 : eq));
 		if (got.n >= 2 && got.p[0] == '"' && got.p[got.n - 1] == '"')
 			got = span_of(got.p + 1, got.n - 2);
-		return got;
+		if (found.n)
+			return (struct span){NULL, 0};
+		found = got;
 	}
-	return (struct span){NULL, 0};
+	return found;
 }
 
 /* One line without its end; *rest goes behind it. */
@@ -77,24 +81,36 @@ static struct span take_line(struct span *rest)
 	return line;
 }
 
-/* The header lines of a part, up to the empty one: its name, and whether it says that it is JSON. -EINVAL: they do not
- * end. */
+static bool plain_line(struct span line)
+{
+	for (size_t i = 0; i < line.n; i++)
+		if ((unsigned char)line.p[i] < ' ' && line.p[i] != '\t')
+			return false;
+	return true;
+}
+
+/* The header lines of a part, up to the empty one: its name, and whether it says that it is JSON. -EINVAL: anything
+ * that two readers could take for two things, since one of them may be the service. */
 static int part_head(struct span *rest, struct span *ret_name, bool *ret_json)
 {
 	*ret_name = (struct span){NULL, 0};
 	*ret_json = false;
 	while (rest->n) {
 		struct span line = take_line(rest), field;
-		size_t colon;
+		size_t colon = find(line, SPAN_LIT(":"));
 
 		if (!line.n)
-			return 0;
-		colon = find(line, SPAN_LIT(":"));
-		field = span_trim(span_of(line.p, colon));
-		if (span_ieq(field, SPAN_LIT("content-disposition")))
+			return ret_name->n ? 0 : -EINVAL;
+		field = span_of(line.p, colon);
+		if (colon == line.n || !name_is_token(field) || !plain_line(line))
+			return -EINVAL;
+		if (span_ieq(field, SPAN_LIT("content-disposition"))) {
+			if (ret_name->n)
+				return -EINVAL;
 			*ret_name = parameter(span_skip(line, colon), SPAN_LIT("name"));
-		else if (span_ieq(field, SPAN_LIT("content-type")))
-			*ret_json = find_ci(line, SPAN_LIT("json")) < line.n;
+		} else if (span_ieq(field, SPAN_LIT("content-type"))) {
+			*ret_json |= find_ci(line, SPAN_LIT("json")) < line.n;
+		}
 	}
 	return -EINVAL;
 }

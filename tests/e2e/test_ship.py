@@ -230,5 +230,66 @@ def over_tls(t):
                 agent.stop()
 
 
+H2_FRONT = """
+user root;
+daemon on;
+error_log error.log;
+pid nginx.pid;
+events {{ worker_connections 256; }}
+http {{
+    log_format line "$server_protocol $connection $request_method $uri $status";
+    access_log access.log line;
+    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
+    client_max_body_size 50m;
+    server {{
+        listen 127.0.0.1:{port} ssl http2;
+        ssl_certificate {certificate};
+        ssl_certificate_key {key};
+        location / {{ proxy_pass {collector}; }}
+    }}
+}}
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def over_http2(t):
+    """A collector's front that offers HTTP/2 gets it, and several requests share a connection."""
+    what = "over HTTP/2"
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway, \
+            Collector(directory / "taken.jsonl", "--app-id", APPLICATION_ID) as collector:
+        front, port = directory / "front", free_port()
+        front.mkdir()
+        certificate_file, key = certificate(directory, "localhost")
+        (front / "nginx.conf").write_text(H2_FRONT.format(port=port, certificate=certificate_file, key=key,
+                                                          collector=collector.url))
+        subprocess.run(["nginx", "-p", front, "-c", "nginx.conf", "-e", "error.log"], check=True)
+        try:
+            with Agent("--prefix", gateway.prefix, *QUICK, *PATIENT, "--ca-file", certificate_file, "--compression", "gzip",
+                       "--batch-size", "20",
+                       env={"KONGTAP_APPLICATION_ID": APPLICATION_ID,
+                            "KONGTAP_API_ENDPOINT": f"https://localhost:{port}"}) as agent:
+                agent.wait_ready()
+                record, traffic = send(gateway, directory, "h2", 300)
+                with traffic:
+                    t.equal(f"{what}: client", traffic.wait(60), 0)
+                t.equal(f"{what}: calls that did not arrive",
+                        len(wait_until_delivered(collector, ids_of_calls(record))), 0)
+                agent.stop()
+        finally:
+            os.kill(int((front / "nginx.pid").read_text()), signal.SIGTERM)
+        asked = [line.split() for line in (front / "access.log").read_text().splitlines()]
+        t.check(f"{what}: {len(asked)} requests, none by another protocol",
+                len(asked) > 15 and {line[0] for line in asked} == {"HTTP/2.0"}, asked[:3])
+        t.check(f"{what}: they share few connections", len({line[1] for line in asked}) <= 6, asked[:3])
+        t.equal(f"{what}: answers", {line[4] for line in asked}, {"200", "201"})
+        t.check(f"{what}: configuration and rules were asked for too", {"/v1/config", "/v1/rules"} <= {line[3] for line in asked})
+        t.equal(f"{what}: what the collector has against it", collector.stats()["errors"], [])
+
+
 if __name__ == "__main__":
-    sys.exit(Checks().run(every_fault_in_turn, stopped_in_an_outage, killed_again_and_again, over_tls))
+    sys.exit(Checks().run(every_fault_in_turn, stopped_in_an_outage, killed_again_and_again, over_tls, over_http2))

@@ -72,6 +72,9 @@ def agent_from_the_start(t):
             t.equal(f"{what}: what the collector has against the events", stats["errors"], [])
             t.equal(f"{what}: delivered once", stats["duplicates"], 0)
             t.equal(f"{what}: delivered as many as printed", len(delivered), len(events))
+            if not gateway.real_kong:
+                t.equal(f"{what}: that the plugin runs beside is said once",
+                        agent.stderr.count("the Moesif plugin is still running in this Kong (seen by its calls"), 1)
         gateway_unharmed(t, what, gateway)
 
 

@@ -87,14 +87,21 @@ def run_download(place, protocol):
 def profile(place, cell):
     """All CPUs are sampled by their clock: the machine may be virtual and have no counters."""
     data = place.scratch / "perf.data"
-    with subprocess.Popen(["perf", "record", "-q", "-a", "-e", "cpu-clock", "-F", "997", "-o", data], stdin=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL) as perf:
-        run = one(place, "agent", cell, SECONDS)
-        perf.send_signal(signal.SIGINT)
+    protocol, size = cell.split("/")
+
+    def sampled_load():
+        with subprocess.Popen(["perf", "record", "-q", "-a", "-e", "cpu-clock", "-F", "997", "-o", data],
+                              stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as perf:
+            seen = load.load(place.gateway, protocol, size, SECONDS, place.scratch)
+            perf.send_signal(signal.SIGINT)
+        return seen
+
+    run = place.measure("agent", sampled_load)
     text = ""
-    for keys, least in (("comm", 1), ("comm,dso", 1), ("comm,symbol", 0.7)):
+    gateway_and_agent = ["--comms", "nginx,kongtap", "--percentage", "relative"]
+    for keys, least, only in (("comm", 1, []), ("comm,dso", 1, gateway_and_agent), ("comm,symbol", 0.7, gateway_and_agent)):
         shown = subprocess.run(["perf", "report", "-q", "-i", data, "--stdio", "--no-children", "--sort", keys,
-                                "--percent-limit", str(least)], capture_output=True, text=True).stdout
+                                "--percent-limit", str(least), *only], capture_output=True, text=True).stdout
         text += f"{keys}:\n" + "".join(line.rstrip().removesuffix("-      -").rstrip() + "\n" for line in shown.splitlines()
                                        if line.strip())
     return f"{cell}: {run['rps']:.0f} calls/s, gateway {run['gateway_us']:.1f} µs and agent {run['agent_us']:.1f} µs a call\n{text}"
@@ -124,7 +131,7 @@ def main():
     args = parser.parse_args()
     if os.geteuid():
         return "bench: it loads BPF programs and makes a network namespace: run it as root"
-    started = time.monotonic()
+    started, others = time.monotonic(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="kt-bench-") as scratch, bed.Collector() as collector, \
             Gateway(Path(scratch) / "gateway", oracle="lines") as gateway:
         place = bed.Bed(gateway, collector, Path(scratch))
@@ -134,7 +141,7 @@ def main():
         found = run_all(place)
     found["host"] = bed.versions()
     found["run"] = {"seconds": SECONDS, "rounds": ROUNDS, "complete": COMPLETE, "only": ONLY,
-                    "took": round(time.monotonic() - started)}
+                    "took": round(time.monotonic() - started), "load_before": round(others, 1)}
     found["targets"] = report.targets(found)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(found, indent=1) + "\n")

@@ -124,7 +124,7 @@ def run_all(place):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="What the agent costs the gateway.")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--out", type=Path)
     what.add_argument("--profile", metavar="CELL")

@@ -209,6 +209,7 @@ def grpc_problems(event, record):
     same("target", view.target, record["target"])
     same("status", view.status, record["status"])
     same("grpc_status", kong.get("grpc_status"), record["grpc_status"])
+    same("grpc_message", kong.get("grpc_message"), record["grpc_message"] or None)
     for side, field in (("request", "sent"), ("response", "recv")):
         part = event[side]
         if side == "request" and is_marked(event) and part.get("body") is None:

@@ -164,6 +164,49 @@ static void test_h2_host_and_cookies(void **state)
 	assert_string_equal(txn_str(&out, "metadata.kong.protocol"), "h2");
 }
 
+static void test_grpc(void **state)
+{
+	static char *mask[] = {"Grpc-Message"};
+	struct txn_spec spec = {
+		.creq = "POST /hello.Hello/Say HTTP/2\n:authority: a\nContent-Type: application/grpc\n\n",
+		.cresp = "HTTP/2 200\nContent-Type: application/grpc\n\n",
+		.h2 = true};
+	struct strlist none = opt.response_header_masks;
+	struct transaction *t;
+
+	(void)state;
+	for (int masked = 0; masked < 2; masked++) {
+		if (masked)
+			opt.response_header_masks = (struct strlist){mask, 1};
+		assert_int_equal(moesif__set_options(m, &opt), 0);
+		t = txn_build(&spec);
+		headers__init(&t->client->resp.trailers, 1000, 10);
+		headers__add(&t->client->resp.trailers, SPAN_LIT("grpc-status"), SPAN_LIT("5"));
+		headers__add(&t->client->resp.trailers, SPAN_LIT("grpc-message"), SPAN_LIT("not%20there"));
+		moesif__on_transaction(m, t);
+		assert_string_equal(txn_str(&out, "metadata.kong.grpc_status"), "5");
+		assert_string_equal(txn_str(&out, "metadata.kong.grpc_message"), masked ? "(none)" : "not%20there");
+	}
+	opt.response_header_masks = none;
+	assert_int_equal(moesif__set_options(m, &opt), 0);
+	/* Trailers only: all is in the header section. */
+	moesif__on_transaction(m,
+		txn_build(&(struct txn_spec){
+			.creq = spec.creq, .cresp = "HTTP/2 200\ngrpc-status: 12\ngrpc-message: no\n\n", .h2 = true}));
+	assert_string_equal(txn_str(&out, "metadata.kong.grpc_status"), "12");
+	assert_string_equal(txn_str(&out, "metadata.kong.grpc_message"), "no");
+	/* gRPC-Web is HTTP: its messages and its trailers are a body like any other. */
+	moesif__on_transaction(
+		m, txn_build(&(struct txn_spec){.creq = "POST /hello.Hello/Say HTTP/1.1\nHost: a\n"
+							"Content-Type: application/grpc-web+proto\n\n\1abc",
+			   .cresp = "HTTP/1.1 200 OK\nContent-Type: application/grpc-web+proto\n\n"
+				    "\x80grpc-status: 0\r\n"}));
+	assert_string_equal(txn_str(&out, "metadata.kong.grpc_status"), "(none)");
+	assert_string_equal(txn_str(&out, "request.transfer_encoding"), "base64");
+	assert_string_equal(txn_str(&out, "request.body"), "AWFiYw==");
+	assert_string_equal(txn_str(&out, "response.body"), "gGdycGMtc3RhdHVzOiAwDQo=");
+}
+
 static void test_bad_utf8_in_headers(void **state)
 {
 	(void)state;
@@ -353,6 +396,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_client_gone_is_499, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_request_rebuilt, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_h2_host_and_cookies, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_grpc, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_utf8_in_headers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ids, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ids_of_older_calls, setup, teardown),

@@ -19,6 +19,7 @@
 	X(VIA, "via")                                                                                                  \
 	X(SERVER, "server")                                                                                            \
 	X(GRPC_STATUS, "grpc-status")                                                                                  \
+	X(GRPC_MESSAGE, "grpc-message")                                                                                \
 	X(X_CLIENT_IP, "x-client-ip")                                                                                  \
 	X(X_FORWARDED_FOR, "x-forwarded-for")                                                                          \
 	X(CF_CONNECTING_IP, "cf-connecting-ip")                                                                        \

@@ -225,13 +225,24 @@ static void write_service(struct json_out *o, const struct call *c)
 	}
 }
 
-static struct span grpc_status(const struct call *c)
+/* In the trailers, or in the only header section that there is. */
+static struct span grpc_field(const struct call *c, enum known k)
 {
 	const struct headers *trailers = &c->resp->trailers;
-	const struct hname name = known_hname(KNOWN_GRPC_STATUS);
+	const struct hname name = known_hname(k);
 	int at = trailers->count ? hname_find(trailers, &name, 0) : -1;
 
-	return at >= 0 ? headers__value_at(trailers, (uint32_t)at) : known_get(&c->cresp, KNOWN_GRPC_STATUS);
+	return at >= 0 ? headers__value_at(trailers, (uint32_t)at) : known_get(&c->cresp, k);
+}
+
+/* The message as it was sent, percent signs and all. It is a header by name, and masked like one. */
+static void write_grpc(struct json_out *o, const struct event_parts *p)
+{
+	const struct hname message = known_hname(KNOWN_GRPC_MESSAGE);
+
+	write_text(o, SPAN_LIT("grpc_status"), grpc_field(p->call, KNOWN_GRPC_STATUS));
+	if (!names__has_header(&p->settings->response_headers, message.name, message.hash))
+		write_text(o, SPAN_LIT("grpc_message"), grpc_field(p->call, KNOWN_GRPC_MESSAGE));
 }
 
 static void write_worker(struct json_out *o, const struct event_parts *p)
@@ -263,7 +274,7 @@ static void write_metadata(struct json_out *o, const struct event_parts *p)
 	write_latency(o, p);
 	if (c->t->client->upgraded)
 		json_put_lit(o, ",\"upgraded\":true");
-	write_text(o, SPAN_LIT("grpc_status"), grpc_status(c));
+	write_grpc(o, p);
 	write_text(o, SPAN_LIT("user_from"), span_str(id_from_text(p->who->user_from)));
 	write_text(o, SPAN_LIT("company_from"), span_str(id_from_text(p->who->company_from)));
 	write_completeness(o, SPAN_LIT("request"), &c->t->client->req, p->req_body);

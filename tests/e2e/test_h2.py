@@ -222,51 +222,71 @@ def grpc_problems(event, record):
     return problems
 
 
-def grpc(t):
+def grpc_judge(t, what, records, events):
+    problems, records = [], dict(records)
+    for event in events:
+        entry = records.pop(EventView(event).id, None)
+        if entry is None:
+            problems.append(f"unknown: {event['request'].get('uri')}")
+        else:
+            problems += grpc_problems(event, entry)
+    problems += [f"missing: {entry['target']}" for entry in records.values()]
+    t.problems(f"{what}: {len(events)} events agree", problems)
+
+
+def grpc_from_the_start(t, what, program):
     calls = max(60, CALLS // 20)
     with Workdir() as directory, Gateway(directory / "gateway") as gateway:
         record, output = directory / "record.jsonl", directory / "events.jsonl"
         with agent(gateway, output) as tap:
             tap.wait_ready()
-            with python(gateway, "h2grpc.py", record, "--calls", calls) as traffic:
-                t.equal("gRPC: client", traffic.wait(300), 0)
+            with grpc_calls(gateway, program, record, "--calls", calls) as traffic:
+                t.equal(f"{what}: client", traffic.wait(300), 0)
             wait_for_events(output, calls)
-            t.equal("gRPC: exit code after SIGTERM", tap.stop(), 0)
-        records = {entry["id"]: entry for entry in read_jsonl(record)}
-        events = read_jsonl(output)
-        problems = [f"unknown: {event['request'].get('uri')}" for event in events if EventView(event).id not in records]
-        for event in events:
-            if EventView(event).id in records:
-                problems += grpc_problems(event, records.pop(EventView(event).id))
-        problems += [f"missing: {entry['target']}" for entry in records.values()]
-        t.problems(f"gRPC: {len(events)} events for {calls} calls", problems)
+            t.equal(f"{what}: exit code after SIGTERM", tap.stop(), 0)
+        grpc_judge(t, what, {entry["id"]: entry for entry in read_jsonl(record)}, read_jsonl(output))
 
 
-def grpc_in_the_middle(t):
+def grpc_half_way(t, what, program):
     """Connections to the client and to the service are older than the agent."""
     calls = max(60, CALLS // 20)
     with Workdir() as directory, Gateway(directory / "gateway") as gateway:
         record, output, gate = directory / "record.jsonl", directory / "events.jsonl", directory / "gate"
-        with python(gateway, "h2grpc.py", record, "--calls", calls, "--gate", gate) as traffic:
+        with grpc_calls(gateway, program, record, "--calls", calls, "--gate", gate) as traffic:
             traffic.wait_line("client: half", 300, "stdout")
             with agent(gateway, output) as tap:
                 ready = tap.wait_ready()
                 gate.touch()
-                t.equal("gRPC, in the middle: client", traffic.wait(300), 0)
+                t.equal(f"{what}: client", traffic.wait(300), 0)
                 wait_for_events(output, calls - calls // 2)
-                t.equal("gRPC, in the middle: exit code after SIGTERM", tap.stop(), 0)
-        records = {entry["id"]: entry for entry in read_jsonl(record) if entry["began"] > ready}
-        events = read_jsonl(output)
-        problems = []
-        for event in events:
-            entry = records.pop(EventView(event).id, None)
-            if entry is None:
-                problems.append(f"unknown: {event['request'].get('uri')}")
-            else:
-                problems += grpc_problems(event, entry)
-        problems += [f"missing: {entry['target']}" for entry in records.values()]
-        t.problems(f"gRPC, in the middle: {len(events)} events agree", problems)
+                t.equal(f"{what}: exit code after SIGTERM", tap.stop(), 0)
+        grpc_judge(t, what, {entry["id"]: entry for entry in read_jsonl(record) if entry["began"] > ready}, read_jsonl(output))
+
+
+def grpc_calls(gateway, program, record, *args):
+    return Process(gateway.in_netns(*program, "--record", str(record), *map(str, args)))
+
+
+OWN = (sys.executable, str(HERE / "h2grpc.py"))
+LIBRARY = ("/usr/bin/python3", str(HERE / "grpcreal.py"))
+
+
+def grpc(t):
+    grpc_from_the_start(t, "gRPC", OWN)
+
+
+def grpc_in_the_middle(t):
+    grpc_half_way(t, "gRPC, in the middle", OWN)
+
+
+def grpc_by_its_library(t):
+    grpc_from_the_start(t, "gRPC by its library", LIBRARY)
+
+
+def grpc_by_its_library_in_the_middle(t):
+    grpc_half_way(t, "gRPC by its library, in the middle", LIBRARY)
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(from_the_start, in_the_middle, at_saturation_tls, at_saturation_clear, grpc, grpc_in_the_middle))
+    sys.exit(Checks().run(from_the_start, in_the_middle, at_saturation_tls, at_saturation_clear, grpc, grpc_in_the_middle,
+                          grpc_by_its_library, grpc_by_its_library_in_the_middle))

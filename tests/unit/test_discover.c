@@ -4,6 +4,7 @@
 #include "kt_cmocka.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 
 static char directory[] = "/tmp/kt-discover-XXXXXX", program[64];
 static char said[4096];
+static const char *expected_prefix;
 static uint32_t captured_pid; /* what the kernel would say it captures */
 
 /* As one of nginx's processes: until somebody kills it, or its parent dies. */
@@ -32,31 +34,21 @@ static void start_as(const char *title)
 	_exit(127);
 }
 
-/* A child of ours under this title. We have a master's title ourselves (see main), so it is a worker of ours. */
+/* A child of ours under this title. We have a master's title ourselves (see main), so it is a worker of ours. Back when
+ * it is the other program: a pipe ends with exec. */
 static pid_t start(const char *title)
 {
-	pid_t pid = fork();
-	char text[256];
+	int ends[2];
+	pid_t pid;
+	char c;
 
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	pid = fork();
 	if (pid == 0)
 		start_as(title);
-	/* Until the title is there. */
-	for (int i = 0; i < 1000; i++) {
-		char path[64];
-		FILE *f;
-
-		snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
-		f = fopen(path, "r");
-		text[0] = '\0';
-		if (f) {
-			if (!fgets(text, sizeof(text), f))
-				text[0] = '\0';
-			fclose(f);
-		}
-		if (strcmp(text, title) == 0)
-			break;
-		usleep(1000);
-	}
+	close(ends[1]);
+	assert_int_equal(read(ends[0], &c, 1), 0);
+	close(ends[0]);
 	return pid;
 }
 
@@ -76,7 +68,7 @@ static void say(const char *word, uint32_t pid)
 static void on_node(void *ctx, uint32_t pid, const char *prefix)
 {
 	(void)ctx;
-	assert_string_equal(prefix, directory);
+	assert_string_equal(prefix, expected_prefix);
 	say("node", pid);
 }
 
@@ -124,6 +116,7 @@ static int setup(void **state)
 	options.nprefixes = 1;
 	said[0] = '\0';
 	captured_pid = 0;
+	expected_prefix = directory;
 	d = discover__new(&options, &sink);
 	return d ? 0 : -1;
 }
@@ -221,6 +214,100 @@ static void forked_unsaid(void **state)
 	end(child);
 }
 
+/* A child that bears our title and is our image, as a worker in which Kong is still at work before it takes its own
+ * title. */
+static pid_t start_image(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		pretend();
+	return pid;
+}
+
+/* There before the first look: nobody told of the fork, and it is neither a master nor forgotten while it takes long.
+ */
+static void forked_before(void **state)
+{
+	uint32_t us = (uint32_t)getpid();
+	pid_t child = start_image(), upgrade;
+	char master[128];
+
+	(void)state;
+	scan();
+	assert_said("node %u, worker %u", us, (uint32_t)child);
+	assert_true(discover__unsettled(d));
+	for (int i = 0; i < 100; i++) {
+		scan();
+		assert_said("%s", "");
+	}
+	assert_false(discover__unsettled(d)); /* no hurry any more */
+	assert_true(discover__forked(d, us, (uint32_t)child));
+	assert_int_equal(discover__workers(d), 1);
+	assert_int_equal(discover__nodes(d), 1);
+	/* A new master of a binary upgrade has a master's title and a master for a parent as well. */
+	snprintf(master, sizeof(master), "nginx: master process nginx -p %s -c nginx.conf", directory);
+	upgrade = start(master);
+	scan();
+	assert_said("node %u", (uint32_t)upgrade);
+	end(upgrade);
+	end(child);
+}
+
+/* No title yet: Kong is reading its configuration. */
+static void starting(void **state)
+{
+	char line[128];
+	pid_t command, kong;
+
+	(void)state;
+	scan();
+	assert_false(discover__starting(d));
+	command = start("nginx -p /tmp/resty_x1/ -c conf/nginx.conf");
+	scan();
+	assert_false(discover__starting(d));
+	snprintf(line, sizeof(line), "nginx -p %s -c nginx.conf", directory);
+	kong = start(line);
+	scan();
+	assert_true(discover__starting(d));
+	assert_int_equal(discover__nodes(d), 1);
+	end(kong);
+	scan();
+	assert_true(discover__starting(d)); /* it may have gone into the background */
+	scan();
+	scan();
+	assert_false(discover__starting(d));
+	end(command);
+}
+
+/* The kong command's own nginx is meant by no glob but one of its own; a slash at a glob's end means nothing. */
+static void commands(void **state)
+{
+	static char *all[2] = {NULL, (char *)"/tmp/*_x1"};
+	static char *own[] = {(char *)"/tmp/resty_*"};
+	pid_t command = start("nginx: master process nginx -p /tmp/resty_x1/ -c conf/nginx.conf");
+
+	char slash[64];
+
+	(void)state;
+	discover__free(d);
+	snprintf(slash, sizeof(slash), "%s//", directory);
+	all[0] = slash;
+	options.prefixes = all;
+	options.nprefixes = 2;
+	d = discover__new(&options, &sink);
+	scan();
+	assert_said("node %u", (uint32_t)getpid());
+	discover__free(d);
+	options.prefixes = own;
+	options.nprefixes = 1;
+	expected_prefix = "/tmp/resty_x1";
+	d = discover__new(&options, &sink);
+	scan();
+	assert_said("node %u", (uint32_t)command);
+	end(command);
+}
+
 static void named_by_pid(void **state)
 {
 	uint32_t pids[1];
@@ -256,6 +343,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(comes_and_goes, setup, teardown),
 		cmocka_unit_test_setup_teardown(forked, setup, teardown),
 		cmocka_unit_test_setup_teardown(forked_unsaid, setup, teardown),
+		cmocka_unit_test_setup_teardown(forked_before, setup, teardown),
+		cmocka_unit_test_setup_teardown(starting, setup, teardown),
+		cmocka_unit_test_setup_teardown(commands, setup, teardown),
 		cmocka_unit_test_setup_teardown(named_by_pid, setup, teardown),
 		cmocka_unit_test_setup_teardown(other_prefix, setup, teardown),
 	};
@@ -264,7 +354,7 @@ int main(int argc, char **argv)
 	int rc;
 
 	(void)argc;
-	if (strncmp(argv[0], "nginx: ", 7) == 0 && !getenv("KT_DISCOVER"))
+	if (strncmp(argv[0], "nginx", 5) == 0 && !getenv("KT_DISCOVER"))
 		pretend();
 	if (!getenv("KT_DISCOVER")) {
 		n = readlink("/proc/self/exe", self, sizeof(self) - 1);

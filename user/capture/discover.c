@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fnmatch.h>
+#include <limits.h>
 #include <stdlib.h>
 
 #include "base/list.h"
@@ -12,8 +13,14 @@
 
 /* Far beyond any host; a bound all the same. */
 #define PROCESSES_MAX 4096
-/* Looks that a forked process is given to take a worker's title. */
+/* Looks that a forked process is given to take a worker's title; longer if it is still its master's image, since Kong
+ * does much in a worker before it takes one. */
 #define PATIENCE 20
+/* A master takes its title when it has read its configuration and Kong has done its part: connected to its database,
+ * read what there is. Seconds after which an nginx without one is something else. */
+#define STARTING_MAX 600
+/* Looks for which a starting nginx is remembered: it goes into the background as another process. */
+#define STARTING_LOOKS 3
 /* Looks after which a node's files are read again, should nothing point at a change before. */
 #define REREAD 30
 
@@ -26,6 +33,7 @@ struct process {
 
 struct node {
 	struct process p;
+	struct proc_stat st;
 	struct rec_worker facts; /* what its workers have in common */
 	unsigned fresh;		 /* looks for which they are good; 0: read them anew */
 };
@@ -51,6 +59,7 @@ struct discover {
 	size_t nnodes, nworkers;
 	struct candidate *candidates;
 	size_t ncandidates;
+	unsigned starting; /* looks that an nginx without a title is still good for */
 };
 
 #define node_at(l) list_entry(l, struct node, p.link)
@@ -99,10 +108,25 @@ static bool pid_wanted(const struct capture_options *o, uint32_t pid)
 	return false;
 }
 
+/* As a prefix is kept, without a slash at the end. */
+static bool glob_matches(const char *glob, const char *prefix)
+{
+	char text[PATH_MAX];
+	size_t n = strlen(glob);
+
+	if (n >= sizeof(text))
+		return false;
+	memcpy(text, glob, n + 1);
+	while (n > 1 && text[n - 1] == '/')
+		text[--n] = '\0';
+	return fnmatch(text, prefix, 0) == 0;
+}
+
 static bool prefix_wanted(const struct capture_options *o, const char *prefix)
 {
 	for (size_t i = 0; i < o->nprefixes; i++)
-		if (fnmatch(o->prefixes[i], prefix, 0) == 0)
+		if (glob_matches(o->prefixes[i], prefix) &&
+			(!node_is_command(prefix) || node_is_command(o->prefixes[i])))
 			return true;
 	return false;
 }
@@ -194,6 +218,7 @@ static void see_master(struct discover *d, uint32_t pid, const struct proc_stat 
 		d->sink.node(d->sink.ctx, pid, prefix);
 	}
 	n->p.seen = true;
+	n->st = *st;
 	if (n->fresh)
 		n->fresh--;
 	if (!n->fresh)
@@ -216,17 +241,39 @@ static void see_named(struct discover *d, uint32_t pid, const struct proc_stat *
 	tell(d, w, &facts, fresh);
 }
 
-static bool forked_unsaid(const struct discover *d, uint32_t pid, const struct proc_stat *st)
+/* Forked just now, it may still bear its master's title. True: it is taken care of. */
+static bool see_forked(struct discover *d, uint32_t pid, const struct proc_stat *st, bool master)
 {
-	return find_node(d, st->ppid) && !find_node(d, pid) && d->sink.captured && d->sink.captured(d->sink.ctx, pid);
+	const struct worker *w = find_worker(d, pid);
+	const struct node *n = find_node(d, st->ppid);
+
+	if (w && w->looks)
+		return true;
+	if (!n)
+		return false;
+	/* The news of the fork is on its way to us. */
+	if (!find_node(d, pid) && d->sink.captured && d->sink.captured(d->sink.ctx, pid))
+		return true;
+	/* Nobody told of it: it is older than our watch. A new master of a binary upgrade is a child of the old one
+	 * too, but became another program since. */
+	return master && proc_same_image(&n->st, st) && discover__forked(d, st->ppid, pid);
+}
+
+/* An nginx that has no title yet. */
+static void see_starting(struct discover *d, const char *title, const struct proc_stat *st)
+{
+	char prefix[WORKER_TEXT_MAX];
+
+	node_prefix(title, prefix);
+	if (!node_is_command(prefix) && proc_age(st) < STARTING_MAX)
+		d->starting = STARTING_LOOKS;
 }
 
 static bool see_process(void *ctx, uint32_t pid)
 {
 	struct discover *d = ctx;
 	char title[4096], prefix[WORKER_TEXT_MAX];
-	bool named = pid_wanted(d->options, pid);
-	struct worker *w = find_worker(d, pid);
+	bool named = pid_wanted(d->options, pid), master;
 	struct proc_stat st;
 
 	if (proc_stat(pid, &st) || st.state == 'Z' || st.state == 'X')
@@ -235,17 +282,18 @@ static bool see_process(void *ctx, uint32_t pid)
 		return true;
 	if (proc_title(pid, title, sizeof(title)) < 0)
 		return true;
-	/* Forked just now, it still bears its master's title; the news of the fork may not have been read yet. A new
-	 * master of a binary upgrade is a child of the old one too, but became another program since. */
-	if (!node_worker_title(title) && ((w && w->looks) || forked_unsaid(d, pid, &st)))
+	master = node_master_title(title, prefix);
+	if (!node_worker_title(title) && see_forked(d, pid, &st, master))
 		return true;
-	if (node_master_title(title, prefix)) {
+	if (master) {
 		see_master(d, pid, &st, prefix);
 	} else if (node_worker_title(title)) {
 		if (d->ncandidates < PROCESSES_MAX)
 			d->candidates[d->ncandidates++] = (struct candidate){pid, st.ppid, st.start};
 	} else if (named) {
 		see_named(d, pid, &st);
+	} else if (!node_any_title(title)) {
+		see_starting(d, title, &st);
 	}
 	return true;
 }
@@ -303,6 +351,14 @@ static void see_worker(struct discover *d, const struct candidate *c)
 	tell(d, w, &n->facts, fresh);
 }
 
+static bool is_image_of_master(const struct discover *d, const struct worker *w)
+{
+	const struct node *n = find_node(d, w->node_pid);
+	struct proc_stat st;
+
+	return n && proc_stat(w->p.pid, &st) == 0 && proc_same_image(&n->st, &st);
+}
+
 /* Forked, and not a worker by its title: given some time to become one, unless it says that it is something else. */
 static void see_unsettled(struct discover *d)
 {
@@ -315,8 +371,10 @@ static void see_unsettled(struct discover *d)
 		if (!w->looks || w->p.seen)
 			continue;
 		if (proc_title(w->p.pid, title, sizeof(title)) <= 0 || !node_master_title(title, prefix) ||
-			w->looks++ > PATIENCE)
+			(w->looks > PATIENCE && !is_image_of_master(d, w)))
 			continue; /* not seen: dropped below */
+		if (w->looks <= PATIENCE)
+			w->looks++;
 		w->p.seen = true;
 	}
 }
@@ -328,6 +386,8 @@ static void unsee(struct discover *d)
 	for (struct list *i = d->workers.next; i != &d->workers; i = i->next)
 		worker_at(i)->p.seen = false;
 	d->ncandidates = 0;
+	if (d->starting)
+		d->starting--;
 }
 
 static void drop_unseen_nodes(struct discover *d)
@@ -418,12 +478,28 @@ size_t discover__nodes(const struct discover *d)
 	return d->nnodes;
 }
 
+/* Taken for a master because it was met before its parent was. */
+static bool is_misjudged(const struct discover *d, const struct node *n)
+{
+	const struct node *parent = find_node(d, n->st.ppid);
+
+	return parent && proc_same_image(&parent->st, &n->st);
+}
+
 bool discover__unsettled(const struct discover *d)
 {
+	for (struct list *i = d->nodes.next; i != &d->nodes; i = i->next)
+		if (is_misjudged(d, node_at(i)))
+			return true;
 	for (struct list *i = d->workers.next; i != &d->workers; i = i->next)
-		if (worker_at(i)->looks || worker_at(i)->missed)
+		if ((worker_at(i)->looks && worker_at(i)->looks <= PATIENCE) || worker_at(i)->missed)
 			return true;
 	return false;
+}
+
+bool discover__starting(const struct discover *d)
+{
+	return d->starting > 0;
 }
 
 void discover__free(struct discover *d)

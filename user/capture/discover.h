@@ -35,6 +35,8 @@ size_t discover__workers(const struct discover *d);
 size_t discover__nodes(const struct discover *d);
 /* A process was forked that has not shown yet what it is: look again soon. */
 bool discover__unsettled(const struct discover *d);
+/* Somewhere an nginx is starting, which may become a master: keep looking. */
+bool discover__starting(const struct discover *d);
 void discover__free(struct discover *d); /* NULL is fine; calls nobody */
 
 #endif

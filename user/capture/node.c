@@ -36,22 +36,29 @@ static struct span prefix_in(struct span words)
 	return (struct span){"", 0};
 }
 
-bool node_master_title(const char *title, char ret[WORKER_TEXT_MAX])
+void node_prefix(const char *words, char ret[WORKER_TEXT_MAX])
 {
-	struct span t = span_str(title), prefix;
+	struct span prefix = prefix_in(span_str(words));
 
 	ret[0] = '\0';
-	if (span_eq(t, (struct span){master_title, sizeof(master_title) - 2}))
-		return true;
-	if (!span_starts(t, (struct span){master_title, sizeof(master_title) - 1}))
-		return false;
-	prefix = prefix_in(span_skip(t, sizeof(master_title) - 1));
 	while (prefix.n > 1 && prefix.p[prefix.n - 1] == '/')
 		prefix.n--;
 	if (prefix.n < WORKER_TEXT_MAX) {
 		memcpy(ret, prefix.p, prefix.n);
 		ret[prefix.n] = '\0';
 	}
+}
+
+bool node_master_title(const char *title, char ret[WORKER_TEXT_MAX])
+{
+	struct span t = span_str(title);
+
+	ret[0] = '\0';
+	if (span_eq(t, (struct span){master_title, sizeof(master_title) - 2}))
+		return true;
+	if (!span_starts(t, (struct span){master_title, sizeof(master_title) - 1}))
+		return false;
+	node_prefix(title + sizeof(master_title) - 1, ret);
 	return true;
 }
 
@@ -60,12 +67,25 @@ bool node_worker_title(const char *title)
 	return span_starts(span_str(title), SPAN_LIT("nginx: worker process"));
 }
 
+bool node_any_title(const char *title)
+{
+	return span_starts(span_str(title), SPAN_LIT("nginx: "));
+}
+
+bool node_is_command(const char *prefix)
+{
+	const char *slash = strrchr(prefix, '/');
+
+	/* In /tmp, or where TMPDIR says. */
+	return slash && strncmp(slash + 1, "resty_", 6) == 0;
+}
+
 bool node_is_kong(uint32_t pid, const char *prefix)
 {
 	char path[WORKER_TEXT_MAX + 32];
 	int fd;
 
-	if (prefix[0] != '/' || strncmp(prefix, "/tmp/resty_", 11) == 0)
+	if (prefix[0] != '/' || node_is_command(prefix))
 		return false;
 	snprintf(path, sizeof(path), "%s/nginx-kong.conf", prefix);
 	fd = proc_open_file(pid, path);

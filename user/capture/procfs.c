@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 static int proc_open(uint32_t pid, const char *name)
@@ -129,7 +130,7 @@ char *proc_read_all(uint32_t pid, const char *name, size_t max, size_t *ret_len)
 int proc_stat(uint32_t pid, struct proc_stat *ret)
 {
 	char text[1024], *open, *close_;
-	unsigned long long start;
+	unsigned long long start, code, stack;
 	size_t n;
 	ssize_t len = proc_read(pid, "stat", text, sizeof(text));
 
@@ -140,16 +141,30 @@ int proc_stat(uint32_t pid, struct proc_stat *ret)
 	close_ = strrchr(text, ')');
 	if (!open || !close_ || close_ < open)
 		return -EBADMSG;
-	if (sscanf(close_ + 1, " %c %u %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-		    &ret->state, &ret->ppid, &start) != 3)
+	if (sscanf(close_ + 1,
+		    " %c %u %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu "
+		    "%*u %*d %*u %llu %*u %llu",
+		    &ret->state, &ret->ppid, &start, &code, &stack) != 5)
 		return -EBADMSG;
 	ret->start = start;
+	ret->code = code;
+	ret->stack = stack;
 	n = (size_t)(close_ - open - 1);
 	if (n >= sizeof(ret->comm))
 		n = sizeof(ret->comm) - 1;
 	memcpy(ret->comm, open + 1, n);
 	ret->comm[n] = '\0';
 	return 0;
+}
+
+uint64_t proc_age(const struct proc_stat *st)
+{
+	long ticks = sysconf(_SC_CLK_TCK);
+	struct timespec now;
+	uint64_t start = ticks > 0 ? st->start / (uint64_t)ticks : 0;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec > start ? (uint64_t)now.tv_sec - start : 0;
 }
 
 ssize_t proc_title(uint32_t pid, char *ret, size_t size)

@@ -20,12 +20,23 @@ int proc_each_line(uint32_t pid, const char *name, bool (*fn)(void *ctx, const c
 struct proc_stat {
 	uint32_t ppid;
 	uint64_t start; /* clock ticks since boot: with the pid, a name that is never used again */
+	/* Where its code and its stack begin: a forked process has both of its parent, one that became another program
+	 * has others. 0: not to be known. */
+	uint64_t code, stack;
 	char state;
 	char comm[64];
 };
 
+/* Same program, same memory: the one is a fork of the other, or both are of a third. */
+static inline bool proc_same_image(const struct proc_stat *a, const struct proc_stat *b)
+{
+	return a->stack && a->stack == b->stack && a->code == b->code;
+}
+
 /* 0 or negative errno. */
 int proc_stat(uint32_t pid, struct proc_stat *ret);
+/* Seconds since it started. */
+uint64_t proc_age(const struct proc_stat *st);
 /* The command line with spaces for NULs. Length or negative errno. */
 ssize_t proc_title(uint32_t pid, char *ret, size_t size);
 /* Opens a regular file of the process's own tree (mount namespace and root), read-only. Descriptor or negative errno.

@@ -18,10 +18,12 @@
 #include "capture/tls_report.h"
 
 #define MS 1000000ull
-/* Looks at /proc: while no gateway is known, with some known, and shortly after an nginx was started. */
+/* Looks at /proc: while no gateway is known, with some known, shortly after an nginx was started, and for as long as it
+ * takes to start. */
 #define SCAN_SEARCHING (1000 * MS)
 #define SCAN_SETTLED (5000 * MS)
 #define SCAN_SOON (100 * MS)
+#define SCAN_STARTING (500 * MS)
 /* How long one is looked for every SCAN_SOON: Kong's start takes its time between exec and the first worker. */
 #define SOON_LASTS (3000 * MS)
 #define COUNTERS_EVERY (250 * MS)
@@ -207,6 +209,8 @@ static void scan(struct source_bpf *s, uint64_t now)
 		log_err("capture", "cannot look for gateways in /proc: %s", strerror(-err));
 	if (now < s->soon_until || discover__unsettled(s->discover))
 		s->next_scan = now + SCAN_SOON;
+	else if (discover__starting(s->discover))
+		s->next_scan = now + SCAN_STARTING;
 	else
 		s->next_scan = now + (discover__workers(s->discover) ? SCAN_SETTLED : SCAN_SEARCHING);
 	say_searching(s);

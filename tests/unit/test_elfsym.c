@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "capture/elfsym.h"
@@ -92,12 +93,62 @@ static void damaged(void **state)
 	close(in);
 }
 
+/* The most memory that this process ever had. */
+static long peak_kib(void)
+{
+	struct rusage u;
+
+	assert_int_equal(getrusage(RUSAGE_SELF, &u), 0);
+	return u.ru_maxrss;
+}
+
+/* A table that claims (and, full of holes, has) gigabytes is not read into memory, nor are as many names. */
+static void enormous(void **state)
+{
+	Elf64_Ehdr eh = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+		.e_type = ET_DYN,
+		.e_machine = EM_X86_64,
+		.e_version = EV_CURRENT,
+		.e_shoff = sizeof(eh),
+		.e_ehsize = sizeof(eh),
+		.e_shentsize = sizeof(Elf64_Shdr),
+		.e_shnum = 3};
+	Elf64_Shdr sh[3] = {{0},
+		{.sh_type = SHT_DYNSYM, .sh_offset = 4096, .sh_entsize = sizeof(Elf64_Sym), .sh_link = 2},
+		{.sh_type = SHT_STRTAB, .sh_offset = 4096}};
+
+	Elf64_Sym sym = {.st_name = 1, .st_info = ELF64_ST_INFO(STB_GLOBAL, STT_FUNC), .st_shndx = 1};
+
+	(void)state;
+	for (int which = 1; which <= 2; which++) {
+		int fd = memfd_create("elf", MFD_CLOEXEC);
+		struct elf_func f;
+		struct elfsym *e;
+		long before;
+
+		sh[1].sh_size = which == 1 ? 24ull << 26 : 24;
+		sh[2].sh_size = which == 2 ? 1ull << 30 : 24;
+		assert_int_equal(ftruncate(fd, (off_t)(2ull << 30)), 0);
+		assert_int_equal(pwrite(fd, &eh, sizeof(eh), 0), sizeof(eh));
+		assert_int_equal(pwrite(fd, sh, sizeof(sh), sizeof(eh)), sizeof(sh));
+		assert_int_equal(pwrite(fd, &sym, sizeof(sym), 4096), sizeof(sym));
+		e = elfsym__new(fd);
+		assert_non_null(e);
+		before = peak_kib();
+		assert_int_equal(elfsym__find(e, "f", &f), -ENOENT);
+		assert_in_range(peak_kib() - before, 0, 64 << 10);
+		elfsym__free(e);
+		close(fd);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds),
 		cmocka_unit_test(no_elf),
 		cmocka_unit_test(damaged),
+		cmocka_unit_test(enormous),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,12 +3,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "capture/node.h"
@@ -42,6 +44,16 @@ static void titles(void **state)
 	assert_true(node_worker_title("nginx: worker process"));
 	assert_true(node_worker_title("nginx: worker process is shutting down"));
 	assert_false(node_worker_title("nginx: privileged agent process"));
+	assert_true(node_any_title("nginx: privileged agent process"));
+	assert_false(node_any_title("nginx -p /usr/local/kong -c nginx.conf"));
+	node_prefix("nginx -p /usr/local/kong/ -c nginx.conf", prefix);
+	assert_string_equal(prefix, "/usr/local/kong");
+	node_prefix("nginx -g x", prefix);
+	assert_string_equal(prefix, "");
+	assert_true(node_is_command("/tmp/resty_X"));
+	assert_true(node_is_command("/var/tmp/me/resty_X"));
+	assert_false(node_is_command("/tmp/resty_X/kong"));
+	assert_false(node_is_command("resty"));
 	assert_false(node_is_kong((uint32_t)getpid(), "/tmp/resty_X"));
 	assert_false(node_is_kong((uint32_t)getpid(), "relative"));
 	assert_false(node_is_kong((uint32_t)getpid(), ""));
@@ -67,8 +79,26 @@ static void cgroups(void **state)
 	assert_string_equal(uid, "");
 	node_cgroup(SPAN_LIT("0::/pod01234567-89ab"), id, uid);
 	assert_string_equal(uid, "");
+	/* A node of a cluster that is a container itself: the pod and the container within are meant. Version 1 has a
+	 * line for each controller. */
+	node_cgroup(
+		SPAN_LIT("3:misc:/\n"
+			 "2:memory:/docker/ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff/kubelet/"
+			 "kubepods/burstable/pod01234567-89ab-cdef-0123-456789abcdef/"
+			 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
+			 "1:cpu:/docker/ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff\n"),
+		id, uid);
+	assert_string_equal(id, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+	assert_string_equal(uid, "01234567-89ab-cdef-0123-456789abcdef");
 	node_cgroup((struct span){NULL, 0}, id, uid);
 	assert_string_equal(id, "");
+}
+
+static void shared(struct tlslib *l, bool program, const char *path, bool wanted)
+{
+	strcpy(l->path, path);
+	l->is_program = program;
+	assert_int_equal(tlslib_is_shared(l), wanted);
 }
 
 static void maps(void **state)
@@ -95,9 +125,15 @@ static void maps(void **state)
 	assert_true(l.is_program);
 	assert_false(tlslib_is_shared(&l));
 	assert_int_equal(tlslib_parse(7, none, &l), -ENOENT);
-	strcpy(l.path, "/usr/lib/x86_64-linux-gnu/libssl.so.3");
-	l.is_program = false;
-	assert_true(tlslib_is_shared(&l));
+	shared(&l, false, "/usr/lib/x86_64-linux-gnu/libssl.so.3", true);
+	shared(&l, false, "/usr/local/lib64/libssl.so.3", true);
+	shared(&l, false, "/lib/libssl.so.1.1", true);
+	shared(&l, false, "/usr/local/kong/lib/libssl.so.3", false);
+	shared(&l, false, "/opt/usr/lib/libssl.so.3", false);
+	/* A program with TLS in it may be another's nginx as well. */
+	shared(&l, true, "/usr/sbin/nginx", true);
+	shared(&l, true, "/usr/local/bin/nginx", true);
+	shared(&l, true, "/usr/local/openresty/nginx/sbin/nginx", false);
 }
 
 static bool find_us(void *ctx, uint32_t pid)
@@ -229,8 +265,93 @@ static void files(void **state)
 	assert_int_equal(mkfifo(link, 0600), 0);
 	assert_true(proc_open_file(pid, link) < 0); /* and it does not wait for a writer */
 	unlink(link);
+	/* What the kernel makes up, by whatever name. */
+	assert_int_equal(symlink("/proc/self/status", link), 0);
+	assert_int_equal(proc_open_file(pid, link), -EINVAL);
+	unlink(link);
 	unlink(path);
 	rmdir(directory);
+}
+
+/* In a root of its own, as a container has it. */
+static void in_its_root(const char *root, int ready, int end)
+{
+	char c = 'r';
+
+	if (chroot(root) || chdir("/") || write(ready, &c, 1) != 1)
+		_exit(1);
+	if (read(end, &c, 1) < 0)
+		_exit(1);
+	_exit(0);
+}
+
+static void put_file(const char *root, const char *name, const char *text)
+{
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", root, name);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static void assert_text(uint32_t pid, const char *path, const char *wanted)
+{
+	size_t n;
+	char *text = proc_file(pid, path, 4096, &n);
+
+	if (!wanted) {
+		assert_null(text);
+		return;
+	}
+	assert_non_null(text);
+	assert_string_equal(text, wanted);
+	free(text);
+}
+
+/* Links in a container lead where they lead for its own processes, whatever they are made of. */
+static void no_way_out(void **state)
+{
+	static const char *const links[][2] = {{"absolute", "/file"}, {"above", "../../../../../file"},
+		{"of the host", "/etc/passwd"}, {"by proc", "/proc/1/root/etc/passwd"}};
+	char root[] = "/tmp/kt-node-XXXXXX", path[128];
+	int ready[2], ended[2], status;
+	pid_t child;
+	char c;
+
+	(void)state;
+	assert_non_null(mkdtemp(root));
+	put_file(root, "file", "inside");
+	for (size_t i = 0; i < 4; i++) {
+		snprintf(path, sizeof(path), "%s/%s", root, links[i][0]);
+		assert_int_equal(symlink(links[i][1], path), 0);
+	}
+	assert_int_equal(pipe2(ready, O_CLOEXEC) | pipe2(ended, O_CLOEXEC), 0);
+	child = fork();
+	if (child == 0) {
+		close(ended[1]);
+		in_its_root(root, ready[1], ended[0]);
+	}
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	assert_text((uint32_t)child, "/file", "inside");
+	assert_text((uint32_t)child, "/absolute", "inside");
+	assert_text((uint32_t)child, "/above", "inside");
+	assert_text((uint32_t)child, "/../../file", "inside");
+	assert_text((uint32_t)child, "/of the host", NULL);
+	assert_text((uint32_t)child, "/by proc", NULL);
+	assert_true(proc_same_net((uint32_t)child, (uint32_t)getpid()));
+	close(ended[1]);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	for (size_t i = 0; i < 4; i++) {
+		snprintf(path, sizeof(path), "%s/%s", root, links[i][0]);
+		unlink(path);
+	}
+	snprintf(path, sizeof(path), "%s/file", root);
+	unlink(path);
+	rmdir(root);
 }
 
 int main(void)
@@ -243,6 +364,7 @@ int main(void)
 		cmocka_unit_test(listening),
 		cmocka_unit_test(lines),
 		cmocka_unit_test(files),
+		cmocka_unit_test(no_way_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

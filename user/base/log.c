@@ -96,6 +96,11 @@ static void copy_printable(char *out, size_t size, const char *in, bool json)
 	out[at] = '\0';
 }
 
+void log_printable(const char *in, char *ret, size_t size)
+{
+	copy_printable(ret, size, in, false);
+}
+
 /* systemd names the file that it gave as stderr, since the variable is inherited by processes whose stderr is another.
  */
 static bool stderr_is_journal(void)

@@ -8,6 +8,7 @@
 #define KT_BASE_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum log_level { LOG_LVL_ERR = 3, LOG_LVL_WARN = 4, LOG_LVL_INFO = 6, LOG_LVL_DEBUG = 7 };
 
@@ -36,6 +37,8 @@ void log_write(enum log_level level, const char *module, const char *fmt, ...) _
 			log_write(LOG_LVL_DEBUG, mod, __VA_ARGS__);                                                    \
 	} while (0)
 
+/* Copies a text of somebody else's as the log shows it: no control characters, only well-formed UTF-8, cut to size. */
+void log_printable(const char *in, char *ret, size_t size);
 /* True for the 1st, 2nd, 4th, 8th … time: lets a repeated fact be logged without flooding. */
 bool log_rate(unsigned long *count);
 

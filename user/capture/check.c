@@ -111,13 +111,17 @@ static void print_ports(struct check *c, const struct rec_worker *w)
 static void on_node(void *ctx, uint32_t pid, const char *prefix)
 {
 	struct check *c = ctx;
+	char text[WORKER_TEXT_MAX + 8];
 
-	fprintf(c->out, "gateway: master %u, prefix %s\n", pid, prefix[0] ? prefix : "not named");
+	/* Names are what somebody on this host, or in a container, made them. */
+	log_printable(prefix, text, sizeof(text));
+	fprintf(c->out, "gateway: master %u, prefix %s\n", pid, prefix[0] ? text : "not named");
 }
 
 static void on_worker(void *ctx, const struct rec_worker *w, bool fresh)
 {
 	struct check *c = ctx;
+	char text[TLS_TEXT_MAX + 8];
 	struct tls_plan plan;
 	int err = tls_plan(&c->features, w->pid, &plan, NULL);
 
@@ -125,14 +129,16 @@ static void on_worker(void *ctx, const struct rec_worker *w, bool fresh)
 	c->workers++;
 	fprintf(c->out, "  worker %u of %u:", w->pid, w->node_pid);
 	print_ports(c, w);
+	log_printable(w->pod, text, sizeof(text));
 	if (w->container[0])
-		fprintf(c->out, "    container %s%s%s\n", w->container, w->pod[0] ? ", pod " : "", w->pod);
+		fprintf(c->out, "    container %s%s%s\n", w->container, w->pod[0] ? ", pod " : "", text);
+	log_printable(err ? strerror(-err) : plan.text, text, sizeof(text));
 	if (!err && plan.n) {
-		fprintf(c->out, "    ok      TLS: %s\n", plan.text);
+		fprintf(c->out, "    ok      TLS: %s\n", text);
 		return;
 	}
 	c->unprobed++;
-	fprintf(c->out, "    without TLS: %s\n", err ? strerror(-err) : plan.text);
+	fprintf(c->out, "    without TLS: %s\n", text);
 }
 
 static void on_gone(void *ctx, uint32_t pid)

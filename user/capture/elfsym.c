@@ -8,8 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A symbol table has to be looked through from end to end; nginx with everything in it has some 50,000. */
+/* A symbol table has to be looked through from end to end; nginx with everything in it has some 50,000. A file may hold
+ * many tables, and name one place for all of them: the bound is for all that is looked at for one name. */
 #define SYMBOLS_MAX 4000000
+/* A table of symbols or their names, which libelf reads into memory as a whole. */
+#define TABLE_BYTES_MAX (128u << 20)
 
 struct elfsym {
 	Elf *elf;
@@ -60,24 +63,35 @@ static int file_offset(const struct elfsym *e, uint64_t addr, uint64_t *ret)
 	return -ENOENT;
 }
 
+static bool names_fit(const struct elfsym *e, uint32_t link)
+{
+	Elf_Scn *scn = elf_getscn(e->elf, link);
+	GElf_Shdr sh;
+
+	return scn && gelf_getshdr(scn, &sh) && sh.sh_size <= TABLE_BYTES_MAX;
+}
+
 /* Looks for `name` in every table of this type. `defined`: in this file; else taken from another. */
 static int find_in(const struct elfsym *e, uint32_t type, const char *name, bool defined, GElf_Sym *ret)
 {
 	Elf_Scn *scn = NULL;
 	GElf_Shdr sh;
 	GElf_Sym sym;
+	size_t looked = 0;
 
-	while ((scn = elf_nextscn(e->elf, scn))) {
+	while (looked < SYMBOLS_MAX && (scn = elf_nextscn(e->elf, scn))) {
 		Elf_Data *d;
 		size_t n;
 
-		if (!gelf_getshdr(scn, &sh) || sh.sh_type != type || !sh.sh_entsize)
+		looked++; /* a section is worth one, too */
+		if (!gelf_getshdr(scn, &sh) || sh.sh_type != type || !sh.sh_entsize || sh.sh_size > TABLE_BYTES_MAX ||
+			!names_fit(e, sh.sh_link))
 			continue;
 		d = elf_getdata(scn, NULL);
 		if (!d)
 			continue;
 		n = d->d_size / sh.sh_entsize;
-		for (size_t i = 0; i < n && i < SYMBOLS_MAX; i++) {
+		for (size_t i = 0; i < n && looked < SYMBOLS_MAX; i++, looked++) {
 			const char *s;
 
 			if (!gelf_getsym(d, (int)i, &sym) || (sym.st_shndx != SHN_UNDEF) != defined)

@@ -95,9 +95,10 @@ bool node_is_kong(uint32_t pid, const char *prefix)
 	return true;
 }
 
-/* The longest run of hexadecimal digits of exactly this length. */
+/* The last run of hexadecimal digits of exactly this length: of containers in containers, the inner one. */
 static struct span hex_run(struct span s, size_t len)
 {
+	struct span found = {NULL, 0};
 	size_t run = 0;
 
 	for (size_t i = 0; i <= s.n; i++) {
@@ -108,10 +109,10 @@ static struct span hex_run(struct span s, size_t len)
 			continue;
 		}
 		if (run == len)
-			return (struct span){s.p + i - len, len};
+			found = (struct span){s.p + i - len, len};
 		run = 0;
 	}
-	return (struct span){NULL, 0};
+	return found;
 }
 
 /* 8-4-4-4-12 digits with - or _ between, after "pod". */
@@ -131,19 +132,31 @@ static bool pod_uid_at(struct span s, char ret[WORKER_TEXT_MAX])
 	return true;
 }
 
+static void pod_in(struct span line, char ret[WORKER_TEXT_MAX])
+{
+	char uid[WORKER_TEXT_MAX];
+
+	for (size_t i = 0; i + 3 < line.n; i++)
+		if (memcmp(line.p + i, "pod", 3) == 0 && pod_uid_at(span_skip(line, i + 3), uid))
+			memcpy(ret, uid, UID_LEN + 1);
+}
+
 void node_cgroup(struct span text, char container[WORKER_TEXT_MAX], char pod_uid[WORKER_TEXT_MAX])
 {
-	struct span id = hex_run(text, CONTAINER_ID_LEN);
-
 	container[0] = pod_uid[0] = '\0';
-	if (id.n) {
-		memcpy(container, id.p, id.n);
-		container[id.n] = '\0';
+	while (text.n && !(container[0] && pod_uid[0])) {
+		const char *end = memchr(text.p, '\n', text.n);
+		struct span line = {text.p, end ? (size_t)(end - text.p) : text.n},
+			    id = hex_run(line, CONTAINER_ID_LEN);
+
+		text = span_skip(text, line.n + (end ? 1 : 0));
+		if (id.n && !container[0]) {
+			memcpy(container, id.p, id.n);
+			container[id.n] = '\0';
+		}
+		if (!pod_uid[0])
+			pod_in(line, pod_uid);
 	}
-	for (size_t i = 0; i + 3 < text.n; i++)
-		if (memcmp(text.p + i, "pod", 3) == 0 && pod_uid_at(span_skip(text, i + 3), pod_uid))
-			return;
-	pod_uid[0] = '\0';
 }
 
 /* inodes of a process's sockets, in no order. */
@@ -304,7 +317,9 @@ void node_describe(uint32_t pid, const char *prefix, struct rec_worker *ret)
 	node_cgroup(span_of(text, n > 0 ? (size_t)n : 0), ret->container, ret->pod_uid);
 	/* Only of a pod: elsewhere the host's name says nothing of Kong. */
 	if (ret->pod_uid[0]) {
-		one_line(pid, "/etc/hostname", ret->pod);
+		/* In the host's network a pod has the host's name. */
+		if (!proc_same_net(pid, 1))
+			one_line(pid, "/etc/hostname", ret->pod);
 		one_line(pid, "/var/run/secrets/kubernetes.io/serviceaccount/namespace", ret->pod_namespace);
 	}
 }

@@ -1,5 +1,6 @@
 #include "capture/procfs.h"
 
+#include <linux/magic.h>
 #include <linux/openat2.h>
 
 #include <dirent.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -182,6 +184,33 @@ ssize_t proc_title(uint32_t pid, char *ret, size_t size)
 	return n;
 }
 
+bool proc_same_net(uint32_t a, uint32_t b)
+{
+	char path[64];
+	struct stat x, y;
+
+	snprintf(path, sizeof(path), "/proc/%u/ns/net", a);
+	if (stat(path, &x))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%u/ns/net", b);
+	return stat(path, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* Reading some of these has effects, or never ends. */
+static bool is_made_up(int fd)
+{
+	static const unsigned kinds[] = {
+		PROC_SUPER_MAGIC, SYSFS_MAGIC, DEBUGFS_MAGIC, TRACEFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC};
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs))
+		return true;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+		if ((unsigned)fs.f_type == kinds[i])
+			return true;
+	return false;
+}
+
 int proc_open_file(uint32_t pid, const char *path)
 {
 	struct open_how how = {
@@ -201,7 +230,7 @@ int proc_open_file(uint32_t pid, const char *path)
 	close(dir);
 	if (fd < 0)
 		return -err;
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || is_made_up(fd)) {
 		close(fd);
 		return -EINVAL;
 	}

@@ -39,8 +39,10 @@ int proc_stat(uint32_t pid, struct proc_stat *ret);
 uint64_t proc_age(const struct proc_stat *st);
 /* The command line with spaces for NULs. Length or negative errno. */
 ssize_t proc_title(uint32_t pid, char *ret, size_t size);
-/* Opens a regular file of the process's own tree (mount namespace and root), read-only. Descriptor or negative errno.
- */
+/* Are both known to be in one network namespace? */
+bool proc_same_net(uint32_t a, uint32_t b);
+/* Opens a regular file of the process's own tree (mount namespace and root), read-only. What the kernel makes up
+ * (/proc, /sys) is none. Descriptor or negative errno. */
 int proc_open_file(uint32_t pid, const char *path);
 /* Such a file as a whole, shorter than max bytes. Caller frees. NULL and errno. */
 char *proc_file(uint32_t pid, const char *path, size_t max, size_t *ret_len);

@@ -97,12 +97,20 @@ int tlslib_find(uint32_t pid, struct tlslib *ret)
 
 bool tlslib_is_shared(const struct tlslib *l)
 {
-	static const char *const places[] = {"/lib/", "/lib64/", "/lib32/", "/usr/lib/", "/usr/lib64/", "/usr/lib32/"};
+	static const char *const trees[] = {"/usr/local/", "/usr/", "/"};
+	static const char *const libraries[] = {"lib/", "lib64/", "lib32/", "libx32/"};
+	static const char *const programs[] = {"bin/", "sbin/"};
+	const char *const *places = l->is_program ? programs : libraries;
+	size_t n = l->is_program ? sizeof(programs) / sizeof(*programs) : sizeof(libraries) / sizeof(*libraries);
 
-	if (l->is_program)
-		return false;
-	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++)
-		if (strncmp(l->path, places[i], strlen(places[i])) == 0)
-			return true;
+	for (size_t i = 0; i < sizeof(trees) / sizeof(*trees); i++) {
+		size_t tree = strlen(trees[i]);
+
+		if (strncmp(l->path, trees[i], tree) != 0)
+			continue;
+		for (size_t j = 0; j < n; j++)
+			if (strncmp(l->path + tree, places[j], strlen(places[j])) == 0)
+				return true;
+	}
 	return false;
 }

@@ -20,7 +20,8 @@ struct tlslib {
 int tlslib_find(uint32_t pid, struct tlslib *ret);
 /* The same on the text of a maps file, for tests; NUL-terminated, taken apart in place. */
 int tlslib_parse(uint32_t pid, char *maps, struct tlslib *ret);
-/* A file that everybody on the host may use, by where it lies: probes there go into one process at a time. */
+/* A file that everybody on the host may use (or another nginx, if it is the program), by where it lies: probes there go
+ * into one process at a time. */
 bool tlslib_is_shared(const struct tlslib *l);
 
 #endif

@@ -27,8 +27,10 @@
 /* By hand: the headers of one library are not those of another. */
 #ifdef LINKED
 extern void *TLS_server_method(void), *SSL_CTX_new(const void *), *SSL_new(void *);
-extern int SSL_CTX_use_certificate_file(void *, const char *, int), SSL_CTX_use_PrivateKey_file(void *, const char *, int);
-extern int SSL_set_fd(void *, int), SSL_accept(void *), SSL_read(void *, void *, int), SSL_write(void *, const void *, int);
+extern int SSL_CTX_use_certificate_file(void *, const char *, int),
+	SSL_CTX_use_PrivateKey_file(void *, const char *, int);
+extern int SSL_set_fd(void *, int), SSL_accept(void *), SSL_read(void *, void *, int),
+	SSL_write(void *, const void *, int);
 extern int SSL_shutdown(void *);
 extern void SSL_free(void *);
 #define FROM(library, name) ((void *)name)
@@ -39,7 +41,8 @@ extern void SSL_free(void *);
 static struct {
 	void *(*method)(void), *(*ctx_new)(const void *), *(*new)(void *);
 	int (*certificate)(void *, const char *, int), (*key)(void *, const char *, int);
-	int (*set_fd)(void *, int), (*accept)(void *), (*read)(void *, void *, int), (*write)(void *, const void *, int);
+	int (*set_fd)(void *, int), (*accept)(void *), (*read)(void *, void *, int),
+		(*write)(void *, const void *, int);
 	int (*shutdown)(void *);
 	void (*free)(void *);
 } tls;

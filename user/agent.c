@@ -440,13 +440,17 @@ static int run_replay(struct agent *a)
 
 static void say_farewell(const struct agent *a)
 {
+	char delivered[48] = "";
+
 	if (a->config->command != CONFIG_RUN)
 		return;
+	if (a->shipper)
+		snprintf(delivered, sizeof(delivered), "%" PRIu64 " delivered, ", stats_get(STAT_ship_sent_events));
 	log_info("agent",
-		"done: %" PRIu64 " calls seen, %" PRIu64 " events, %" PRIu64 " delivered, %" PRIu64
-		" records and %" PRIu64 " stream bytes lost",
-		stats_get(STAT_txn_seen), stats_get(STAT_txn_events), stats_get(STAT_ship_sent_events),
-		stats_get(STAT_capture_lost_data), stats_get(STAT_wire_gap_lost));
+		"done: %" PRIu64 " calls seen, %" PRIu64 " events, %s%" PRIu64 " records and %" PRIu64
+		" stream bytes lost",
+		stats_get(STAT_txn_seen), stats_get(STAT_txn_events), delivered, stats_get(STAT_capture_lost_data),
+		stats_get(STAT_wire_gap_lost));
 }
 
 int agent__run(struct agent *a)

@@ -210,6 +210,33 @@ static void test_bomb(void **state)
 	free(z);
 }
 
+/* A frame may ask for a window far larger than what it holds. */
+static void test_zstd_window(void **state)
+{
+	ZSTD_CCtx *c = ZSTD_createCCtx();
+
+	(void)state;
+	for (int log = 23; log <= 24; log++) {
+		unsigned char z[256];
+		ZSTD_inBuffer in = {"hello", 5, 0};
+		ZSTD_outBuffer to = {z, sizeof(z), 0};
+
+		ZSTD_CCtx_reset(c, ZSTD_reset_session_and_parameters);
+		ZSTD_CCtx_setParameter(c, ZSTD_c_windowLog, log);
+		/* In two steps, so that the encoder does not know how little there is. */
+		ZSTD_compressStream2(c, &to, &in, ZSTD_e_flush);
+		assert_int_equal(ZSTD_compressStream2(c, &to, &in, ZSTD_e_end), 0);
+		body_of("text/plain", "zstd", z, to.pos);
+		if (log == 23)
+			assert_base64("hello", 5);
+		else
+			assert_base64(z, to.pos);
+	}
+	ZSTD_freeCCtx(c);
+}
+
+static enum gap_cause gap_cause = GAP_LOST;
+
 static const char *omitted_with(uint64_t len, uint64_t gap, enum msg_end end)
 {
 	struct txn_spec s = {.creq = "POST / HTTP/1.1\nHost: a\n\n0123456789", .cresp = OK_DOWN};
@@ -217,7 +244,7 @@ static const char *omitted_with(uint64_t len, uint64_t gap, enum msg_end end)
 
 	t->client->req.body_len = len;
 	t->client->req.body_gap = gap;
-	t->client->req.gap_causes = gap ? 1U << GAP_LOST : 0;
+	t->client->req.gap_causes = gap ? 1U << gap_cause : 0;
 	t->client->req.body_truncated = len != 10;
 	t->client->req.end = end;
 	moesif__on_transaction(m, t);
@@ -243,6 +270,9 @@ static void test_limits(void **state)
 	opt.request_max_body_size_limit = 100;
 	apply();
 	assert_string_equal(omitted_with(12, 2, MSG_COMPLETE), "gap");
+	gap_cause = GAP_LIMIT; /* not copied on purpose */
+	assert_string_equal(omitted_with(12, 2, MSG_COMPLETE), "limit");
+	gap_cause = GAP_LOST;
 	assert_string_equal(omitted_with(10, 0, MSG_CLOSED), "incomplete");
 	assert_string_equal(txn_str(&out, "metadata.kong.request"), "closed");
 	assert_string_equal(omitted_with(12, 0, MSG_COMPLETE), "memory");
@@ -285,6 +315,15 @@ static void test_masked_bodies(void **state)
 	assert_string_equal(txn_str(&out, "response.body"), "(none)");
 	body_of("application/json", "gzip", z, n - 1);
 	assert_string_equal(txn_str(&out, "response.body"), "(none)");
+	/* The other way round. */
+	set_list(&opt.request_body_masks, NULL, NULL);
+	set_list(&opt.response_masks, NULL, NULL);
+	set_list(&opt.request_masks, "password", NULL);
+	set_list(&opt.response_body_masks, "password", NULL);
+	apply();
+	text_body("application/json", "{\"password\":\"CANARY\",\"b\":1}");
+	assert_json("{\"b\":1}");
+	assert_null(strstr(out.json, "CANARY"));
 	opt.disable_gzip_payload_decompression = true;
 	apply();
 	body_of("application/json", "gzip", z, n);
@@ -402,6 +441,7 @@ int main(void)
 		kit_test(test_not_json_types),
 		kit_test(test_codings),
 		kit_test(test_bomb),
+		kit_test(test_zstd_window),
 		kit_test(test_limits),
 		kit_test(test_masked_bodies),
 		kit_test(test_repeated_headers),

@@ -142,10 +142,109 @@ static void test_request_rebuilt(void **state)
 	assert_string_equal(txn_str(&out, "user_id"), "(none)");
 	assert_true(out.e.incomplete);
 	assert_true(json_is_true(txn_at(out.root, "metadata.kong.request_rebuilt")));
+	/* The upstream leg forwards what the client said of its address. */
+	s.ureq = "GET /x HTTP/1.1\n" UP_HEADERS "X-Client-IP: 9.9.9.9\n\n";
+	run(s);
+	assert_string_equal(txn_str(&out, "request.ip_address"), "9.9.9.9");
 	s.ureq = NULL;
 	run(s);
 	assert_int_equal(stats_get(STAT_txn_dropped_incomplete), 1);
-	accounted(2);
+	accounted(3);
+}
+
+static void hand_over(struct transaction *t)
+{
+	out.events = 0;
+	moesif__on_transaction(m, t);
+	assert_int_equal(out.events, 1);
+}
+
+/* Where it ran, how long it took by whose clock, how often Kong tried, which leg said what. */
+static void test_metadata(void **state)
+{
+	struct txn_spec s = {
+		.creq = "GET / HTTP/1.0\nHost: a\nX-Org: acme\n\n",
+		.cresp = "HTTP/1.1 200 OK\nX-Kong-Proxy-Latency: 4\nX-Kong-Upstream-Latency: 9\n\n",
+		.ureq = "GET / HTTP/1.1\n" UP_HEADERS "X-Org: acme\nX-Consumer-ID: i\nX-Consumer-Username: alice\n\n",
+		.uresp = "HTTP/1.1 502 Bad\n\n",
+	};
+	struct transaction *t;
+
+	(void)state;
+	opt.company_id_header = strdup("X-Org");
+	opt.node_name = strdup("node-1");
+	assert_int_equal(moesif__set_options(m, &opt), 0);
+	t = txn_build(&s);
+	t->upstream = realloc(t->upstream, 2 * sizeof(*t->upstream));
+	assert_non_null(t->upstream);
+	t->upstream[1] = txn_exchange(&s, false, 1001000000);
+	t->upstream[1]->conn.peer.port = 9001;
+	t->upstream[1]->resp.status = 200;
+	t->upstream_count = 2;
+	t->answered = t->upstream[1];
+	t->worker_known = true;
+	snprintf(t->worker.pod, sizeof(t->worker.pod), "kong-7");
+	snprintf(t->worker.pod_namespace, sizeof(t->worker.pod_namespace), "gateway");
+	snprintf(t->worker.pod_uid, sizeof(t->worker.pod_uid), "u-1");
+	snprintf(t->worker.container, sizeof(t->worker.container), "proxy");
+	hand_over(t);
+	assert_string_equal(txn_str(&out, "metadata.kong.tries"), "2");
+	assert_string_equal(txn_str(&out, "metadata.kong.upstream_status"), "200");
+	assert_string_equal(txn_str(&out, "metadata.kong.service.port"), "9001");
+	assert_string_equal(txn_str(&out, "metadata.kong.user_from"), "consumer");
+	assert_string_equal(txn_str(&out, "metadata.kong.company_from"), "request_header");
+	assert_string_equal(txn_str(&out, "metadata.kong.protocol"), "http/1.0");
+	assert_string_equal(txn_str(&out, "metadata.kong.node"), "node-1");
+	assert_string_equal(txn_str(&out, "metadata.kong.pod"), "kong-7");
+	assert_string_equal(txn_str(&out, "metadata.kong.pod_namespace"), "gateway");
+	assert_string_equal(txn_str(&out, "metadata.kong.pod_uid"), "u-1");
+	assert_string_equal(txn_str(&out, "metadata.kong.container"), "proxy");
+	assert_string_equal(txn_str(&out, "metadata.kong.worker_pid"), "77");
+	/* Kong's in whole milliseconds as it says them, ours to the microsecond. */
+	assert_non_null(
+		strstr(out.json, "\"latency\":{\"total\":3.000,\"first_byte\":2.000,\"service_first_byte\":2.000,"
+				 "\"service_total\":3.000,\"proxy\":4,\"upstream\":9}"));
+	assert_string_equal(txn_str(&out, "metadata.kong.upgraded"), "(none)");
+	/* Kong's own answer. */
+	s = (struct txn_spec){.creq = "GET / HTTP/1.1\nHost: a\n\n",
+		.cresp = "HTTP/1.1 503 No\nX-Kong-Response-Latency: 6\nX-Kong-Proxy-Latency: x\n\n"};
+	run(s);
+	assert_non_null(strstr(out.json, "\"latency\":{\"total\":3.000,\"first_byte\":2.000,\"response\":6}"));
+	assert_string_equal(txn_str(&out, "metadata.kong.tries"), "0");
+	assert_string_equal(txn_str(&out, "metadata.kong.join"), "none");
+	assert_string_equal(txn_str(&out, "metadata.kong.pod"), "(none)");
+	assert_string_equal(txn_str(&out, "metadata.kong.service"), "(none)");
+	s.how = JOIN_MISSING;
+	run(s);
+	assert_string_equal(txn_str(&out, "metadata.kong.join"), "missing");
+	s.how = JOIN_AMBIGUOUS;
+	run(s);
+	assert_string_equal(txn_str(&out, "metadata.kong.join"), "ambiguous");
+}
+
+static void test_metadata_of_streams(void **state)
+{
+	struct txn_spec s = {
+		.creq = "GET / HTTP/1.1\nHost: a\nUpgrade: websocket\n\n", .cresp = "HTTP/1.1 101 Switching\n\n"};
+	struct transaction *t = txn_build(&s);
+
+	(void)state;
+	t->client->upgraded = true;
+	hand_over(t);
+	assert_true(json_is_true(txn_at(out.root, "metadata.kong.upgraded")));
+	/* gRPC says how it ended in the trailers, or, where it ends at once, in the headers. */
+	s = (struct txn_spec){.creq = "POST /pkg.Service/Call HTTP/2\n:authority: a\n\n",
+		.cresp = "HTTP/2 200\ncontent-type: application/grpc\n\n",
+		.h2 = true};
+	t = txn_build(&s);
+	headers__init(&t->client->resp.trailers, 1000, 10);
+	headers__add(&t->client->resp.trailers, SPAN_LIT("grpc-status"), SPAN_LIT("5"));
+	hand_over(t);
+	assert_string_equal(txn_str(&out, "metadata.kong.grpc_status"), "5");
+	assert_string_equal(txn_str(&out, "metadata.kong.protocol"), "h2c");
+	s.cresp = "HTTP/2 200\ngrpc-status: 7\n\n";
+	run(s);
+	assert_string_equal(txn_str(&out, "metadata.kong.grpc_status"), "7");
 }
 
 static void test_h2_host_and_cookies(void **state)
@@ -296,6 +395,12 @@ static void test_plugin_beside(void **state)
 	assert_int_equal(warned, 1);
 	run(s);
 	assert_int_equal(warned, 1);
+	opt.disable_transaction_id = true;
+	assert_int_equal(moesif__set_options(m, &opt), 0);
+	run(s);
+	assert_string_equal(txn_str(&out, "transaction_id"), "9fabdb19-737a-8904-9368-0077d885ed7d");
+	opt.disable_transaction_id = false;
+	assert_int_equal(moesif__set_options(m, &opt), 0);
 	/* The service's own Moesif library put it there. */
 	s.ureq = "GET / HTTP/1.1\n" UP_HEADERS "\n";
 	s.uresp = "HTTP/1.1 200 OK\nX-Moesif-Transaction-Id: 606da0e1-e941-4dd0-93cb-0bd97c801cac\n\n";
@@ -381,10 +486,17 @@ static void test_too_large(void **state)
 	assert_string_equal(txn_str(&out, "metadata.kong.request_body_bytes"), "3999");
 	assert_true(out.e.truncated);
 	free(creq);
+	/* The larger of the two goes first, whichever it is. */
+	assert_true(asprintf(&creq, "HTTP/1.1 200 OK\n\n%s", big) > 0);
+	run((struct txn_spec){.creq = "POST / HTTP/1.1\nHost: a\n\nok", .cresp = creq});
+	assert_string_equal(txn_str(&out, "request.body"), "b2s=");
+	assert_string_equal(txn_str(&out, "response.body"), "(none)");
+	assert_string_equal(txn_str(&out, "metadata.kong.response_body_omitted"), "event_limit");
+	free(creq);
 	assert_true(asprintf(&creq, "GET / HTTP/1.1\nHost: a\nX-Big: %s\n\n", big) > 0);
 	run((struct txn_spec){.creq = creq, .cresp = "HTTP/1.1 200 OK\n\nok"});
 	assert_int_equal(stats_get(STAT_txn_dropped_too_large), 1);
-	accounted(2);
+	accounted(3);
 	free(creq);
 	free(big);
 }
@@ -395,6 +507,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_whole_event, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_client_gone_is_499, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_request_rebuilt, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_metadata, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_metadata_of_streams, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_h2_host_and_cookies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_grpc, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_utf8_in_headers, setup, teardown),

@@ -83,6 +83,27 @@ static void test_null_fields(void **state)
 	remote__free(r);
 }
 
+/* Blocking is configured beside the rates too, and is no more than reported. */
+static void test_blocking_is_reported(void **state)
+{
+	static const char *const quiet[] = {"{\"block_bot_traffic\":false,\"ip_addresses_blocked_by_name\":{}}",
+		"{\"block_bot_traffic\":null,\"ip_addresses_blocked_by_name\":null}"};
+
+	(void)state;
+	log_set_sink(on_log, NULL);
+	lines = 0;
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(moesif__set_remote(m, span_str(quiet[i])), 0);
+	assert_int_equal(lines, 0);
+	assert_int_equal(moesif__set_remote(m, SPAN_LIT("{\"block_bot_traffic\":true}")), 0);
+	assert_int_equal(lines, 1);
+	assert_non_null(strstr(last, "blocks nothing"));
+	assert_int_equal(
+		moesif__set_remote(m, SPAN_LIT("{\"ip_addresses_blocked_by_name\":{\"bad\":[\"1.2.3.4\"]}}")), 0);
+	assert_int_equal(lines, 2);
+	log_set_sink(NULL, NULL);
+}
+
 static void test_rules_are_reported_once(void **state)
 {
 	const char *some = "[{\"_id\":\"1\",\"block\":true,\"name\":\"x\"},{\"_id\":\"2\",\"block\":false},\"odd\"]";
@@ -112,6 +133,7 @@ int main(void)
 		kit_test(test_not_usable),
 		kit_test(test_wrong_entries),
 		kit_test(test_null_fields),
+		kit_test(test_blocking_is_reported),
 		kit_test(test_rules_are_reported_once),
 	};
 

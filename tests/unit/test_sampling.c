@@ -1,6 +1,7 @@
 /* Which calls become events and what each stands for (facts, A.6, A.7 and part F). */
 #include "event_kit.h"
 
+#include "moesif/regex.h"
 #include "moesif/sample.h"
 
 static void remote(const char *json)
@@ -136,6 +137,31 @@ static void test_regex(void **state)
 	assert_false(matches("request.route", "(?R)", "/", "", 200));
 }
 
+/* A search that takes more than its steps is a search that found nothing. */
+static void test_regex_is_bounded(void **state)
+{
+	static const char *const patterns[] = {"^(?:a|b)*X", "^(a|ab)*X"};
+	char *text = malloc(REGEX_SUBJECT_MAX + 2);
+
+	(void)state;
+	memset(text, 'a', REGEX_SUBJECT_MAX + 2);
+	for (size_t i = 0; i < 2; i++) {
+		struct regex *r = regex__new(span_str(patterns[i]));
+
+		assert_non_null(r);
+		assert_true(regex__search(r, SPAN_LIT("aabaX")));
+		text[REGEX_SUBJECT_MAX - 1] = 'X';
+		assert_false(regex__search(r, span_of(text, REGEX_SUBJECT_MAX)));
+		regex__free(r);
+	}
+	struct regex *any = regex__new(SPAN_LIT("^a"));
+
+	assert_true(regex__search(any, span_of(text, REGEX_SUBJECT_MAX)));
+	assert_false(regex__search(any, span_of(text, REGEX_SUBJECT_MAX + 1)));
+	regex__free(any);
+	free(text);
+}
+
 static void test_regex_rules(void **state)
 {
 	(void)state;
@@ -192,6 +218,7 @@ int main(void)
 		kit_test(test_weight),
 		kit_test(test_statistics),
 		kit_test(test_regex),
+		kit_test(test_regex_is_bounded),
 		kit_test(test_regex_rules),
 		kit_test(test_graphql),
 	};

@@ -12,6 +12,7 @@
 #include "base/stats.h"
 #include "fake_collector.h"
 #include "ship/shipper.h"
+#include "ship/spool.h"
 
 #define APPLICATION_ID "id-that-must-not-be-seen"
 
@@ -405,6 +406,69 @@ static void a_proxy_is_used(void **state)
 	stop(s);
 	assert_true(good);
 	expect_ids(c, 0, 10);
+	fake_stop(c);
+}
+
+static struct fake_reply send_elsewhere(void *ctx, const struct fake_request *r)
+{
+	(void)r;
+	return (struct fake_reply){.status = 307, .headers = ctx};
+}
+
+/* A redirect is an answer, and nothing that the application id is sent after. */
+static void a_redirect_is_not_followed(void **state)
+{
+	struct fake_collector *other = fake_start(accept_all, NULL), *c;
+	char location[256];
+	struct ship_status st;
+	struct shipper *s;
+
+	(void)state;
+	given = 0;
+	snprintf(location, sizeof(location), "Location: %s/v1/events/batch\r\n", other->url);
+	c = fake_start(send_elsewhere, location);
+	s = ship_to(c->url);
+	give(s, 0, 10);
+	assert_true(fake_wait(c, &c->requests, 2));
+	shipper__status(s, &st);
+	assert_int_equal(st.state, SHIP_REFUSED);
+	assert_int_equal(other->requests, 0);
+	stop(s);
+	fake_stop(c);
+	fake_stop(other);
+}
+
+/* What waited for longer than the collector takes events is dropped and counted, and what is younger is not. */
+static void what_is_too_old_is_dropped(void **state)
+{
+	const uint64_t day = 86400ull * 1000000000;
+	struct fake_collector *c = fake_start(accept_all, NULL);
+	struct spool *store;
+	struct shipper *s;
+	uint64_t left;
+
+	(void)state;
+	given = 0;
+	use_spool();
+	store = spool__open(spool, 1 << 20, &left);
+	assert_non_null(store);
+	for (unsigned i = 0; i < 2; i++) {
+		struct batch *b = batch__new();
+
+		assert_int_equal(batch__add(b, i ? SPAN_LIT("{\"id\":0}") : SPAN_LIT("{\"id\":77}")), 0);
+		b->wall_ns = clock_wall_ns() - (i ? 29 * day : 31 * day);
+		assert_int_equal(spool__put(store, b, false), 0);
+		batch__free(b);
+	}
+	spool__close(store);
+	s = ship_to(c->url);
+	assert_true(fake_wait(c, &c->nids, 1));
+	while (stats_get(STAT_ship_dropped_expired) < 1)
+		usleep(1000);
+	expect_balance(s);
+	stop(s);
+	expect_ids(c, 0, 1);
+	assert_int_equal(stats_get(STAT_ship_dropped_expired), 1);
 	fake_stop(c);
 }
 
@@ -1018,6 +1082,8 @@ int main(void)
 		T(too_large_is_split_then_slimmed_then_dropped),
 		T(what_is_cut_off_time_and_again_is_halved),
 		T(a_proxy_is_used),
+		T(a_redirect_is_not_followed),
+		T(what_is_too_old_is_dropped),
 		T(connections_are_kept_as_long_as_asked),
 		T(poison_is_isolated_and_dropped),
 		T(a_collector_that_finds_everything_bad_does_not_empty_the_queue),

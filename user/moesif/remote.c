@@ -189,6 +189,10 @@ static int parse(struct remote *r, json_t *root)
 		err = parse_ids(r, &r->companies, json_object_get(root, "company_sample_rate"));
 	if (err == 0)
 		err = parse_rules(r, json_object_get(root, "regex_config"));
+	if (err == 0 && (json_is_true(json_object_get(root, "block_bot_traffic")) ||
+				json_object_size(json_object_get(root, "ip_addresses_blocked_by_name"))))
+		log_warn(LOG,
+			"bots or addresses are to be blocked, says Moesif: kongtap only watches and blocks nothing");
 	if (err == 0 && r->left_out)
 		log_warn(LOG, "remote configuration: %u entries make no sense and are left out", r->left_out);
 	return err;

@@ -287,8 +287,9 @@ static void reload(struct agent *a)
 	log_set_level(a->config->log_level);
 }
 
-static void log_counters(void)
+static void log_counters(struct agent *a)
 {
+	source__count(a->source);
 	for (int i = 0; i < STAT_COUNT_; i++)
 		if (stats_get((enum counter)i))
 			log_info("stats", "%s %" PRIu64, stats_name((enum counter)i), stats_get((enum counter)i));
@@ -316,7 +317,7 @@ static void on_signal(struct agent *a)
 			reload(a);
 			notify__ready(a->notify, "configuration reloaded");
 		} else if (si.ssi_signo == SIGUSR1)
-			log_counters();
+			log_counters(a);
 		else
 			a->stop = true;
 	}
@@ -458,6 +459,7 @@ int agent__run(struct agent *a)
 	int err = a->config->command == CONFIG_REPLAY ? run_replay(a) : run_live(a);
 	int out;
 
+	source__count(a->source);
 	notify__stopping(a->notify, "delivering what is queued");
 	ops__set_ready(a->ops, "stopping: delivering what is queued");
 	conns__flush(a->conns, a->now);

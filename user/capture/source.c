@@ -44,6 +44,12 @@ void source__ring(struct source *s, uint64_t *ret_size, uint64_t *ret_peak)
 		s->ops->ring(s, ret_size, ret_peak);
 }
 
+void source__count(struct source *s)
+{
+	if (s->ops->count)
+		s->ops->count(s);
+}
+
 int64_t source__wall_offset(const struct source *s)
 {
 	return s->ops->wall_offset(s);

@@ -59,6 +59,8 @@ struct source_tls {
 void source__each_tls(const struct source *s, void (*fn)(void *ctx, const struct source_tls *t), void *ctx);
 /* Size of the data ring, and the most bytes that waited in it since this was asked last; 0 and 0 for a replay. */
 void source__ring(struct source *s, uint64_t *ret_size, uint64_t *ret_peak);
+/* Brings the counters of capture up to date, which are else so within a second; nothing to do for a replay. */
+void source__count(struct source *s);
 /* wall - monotonic, ns: of this machine now, or the recording's. */
 int64_t source__wall_offset(const struct source *s);
 void source__close(struct source *s); /* NULL is fine */

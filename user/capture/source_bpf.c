@@ -283,6 +283,11 @@ static void bpf_ignore(struct source *base, const struct conn_key *key)
 	bpf_skip(base, key, UINT64_MAX, UINT64_MAX);
 }
 
+static void bpf_count(struct source *base)
+{
+	kernel__counters(self(base)->kernel);
+}
+
 static size_t bpf_workers(const struct source *base)
 {
 	return discover__workers(self(base)->discover);
@@ -336,6 +341,7 @@ static const struct source_ops source_bpf_ops = {
 	.wall_offset = bpf_wall_offset,
 	.each_tls = bpf_each_tls,
 	.ring = bpf_ring,
+	.count = bpf_count,
 	.close = bpf_close,
 };
 

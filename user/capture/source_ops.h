@@ -16,6 +16,7 @@ struct source_ops {
 	void (*skip)(struct source *s, const struct conn_key *key, uint64_t in_until, uint64_t out_until);
 	void (*each_tls)(const struct source *s, void (*fn)(void *ctx, const struct source_tls *t), void *ctx);
 	void (*ring)(struct source *s, uint64_t *ret_size, uint64_t *ret_peak);
+	void (*count)(struct source *s);
 	void (*close)(struct source *s);
 };
 

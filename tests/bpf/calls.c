@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "capture/features.h"
 #include "judge.h"
 
 #define PEERS_MAX 4096
@@ -762,15 +763,16 @@ static void run_table(void)
 }
 
 /* 1,000 segments: all of them where the kernel has loops, else the first and a gap of known length. */
-static void run_many_segments(bool loops)
+static void run_many_segments(const char *force)
 {
+	struct features f;
 	struct want w = {.origin = CONN_CONNECTED};
 	struct message m;
 
 	if (!run("1000 segments", ACT_MANY_SEGMENTS, &m))
 		return;
 	w.pos[1] = m.out;
-	if (!loops)
+	if (features_probe(force, &f) || !f.has[FEATURE_LOOP])
 		w.gaps[1][GAP_LIMIT] = (1000 - 80) * 30;
 	judge("1000 segments", seen_port(m.port, 0), &w);
 }
@@ -943,6 +945,7 @@ int main(int argc, char **argv)
 	while ((c = getopt(argc, argv, "f:")) != -1)
 		if (c == 'f')
 			o.force = optarg;
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	listen4 = open_listener(AF_INET, &peer_port);
 	listen6 = open_listener(AF_INET6, &peer_port6);
 	if (listen4 < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair)) {
@@ -969,7 +972,7 @@ int main(int argc, char **argv)
 		source__poll(source, 0);
 		check(source__workers(source) == 1 && workers_seen == 1, "the process is found by its id", "not found");
 		run_table();
-		run_many_segments(!o.force || !strstr(o.force, "loop"));
+		run_many_segments(o.force);
 		run_pair("descriptor used again", ACT_REUSE, true);
 		run_pair("descriptor replaced by dup2", ACT_DUP2, false);
 		run_addresses();

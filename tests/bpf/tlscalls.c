@@ -551,6 +551,7 @@ int main(int argc, char **argv)
 	char private[] = "/tmp/kt-libssl-XXXXXX", path[128], command[512], *force = NULL;
 	int c;
 
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	log_set_level(LOG_LVL_WARN);
 	while ((c = getopt(argc, argv, "f:")) != -1)
 		if (c == 'f')

@@ -10,6 +10,8 @@
 	X(capture_lost_control, "control records the kernel could not place in the ring")                              \
 	X(capture_faults, "payloads the kernel could not read from the worker's memory")                               \
 	X(capture_map_full, "connections the kernel had no room to track")                                             \
+	X(capture_skipped_runs,                                                                                        \
+		"times the kernel left out a program at some process's call, one being under way there")               \
 	X(wire_conns_opened, "connections seen")                                                                       \
 	X(wire_conns_closed, "connections ended")                                                                      \
 	X(wire_conns_not_http, "connections given up because they carry no HTTP")                                      \

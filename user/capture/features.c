@@ -79,16 +79,21 @@ static int try_loop(void)
 	return try_helper(BPF_PROG_TYPE_KPROBE, BPF_FUNC_loop);
 }
 
-static int try_guard(void)
+static int has_function(const char *name)
 {
 	struct btf *btf = btf__load_vmlinux_btf();
 	int id;
 
 	if (!btf)
 		return -errno;
-	id = btf__find_by_name_kind(btf, "bpf_preempt_disable", BTF_KIND_FUNC);
+	id = btf__find_by_name_kind(btf, name, BTF_KIND_FUNC);
 	btf__free(btf);
 	return id > 0 ? 0 : -ENOTSUP;
+}
+
+static int try_guard(void)
+{
+	return has_function("bpf_preempt_disable");
 }
 
 static int try_uprobes(void)
@@ -182,6 +187,8 @@ int features_probe(const char *force, struct features *ret)
 		f.has[i] = r == 0;
 		f.why[i] = -r;
 	}
+	/* What these kernels run such programs with, and only they. */
+	f.calls_preempted = has_function("trace_call_bpf_faultable") == 0;
 	libbpf_set_print(before);
 	*ret = f;
 	return 0;

@@ -24,6 +24,8 @@ struct features {
 	bool has[FEATURE_COUNT_];
 	int why[FEATURE_COUNT_];     /* errno of the attempt, 0 when it is there */
 	bool forced[FEATURE_COUNT_]; /* told to do without it */
+	/* Programs at system calls can be preempted (7.2); while one is, others' calls on that CPU are missed. */
+	bool calls_preempted;
 };
 
 /* Tries everything. `force`: comma list of names to do without, NULL: none. 0; -EINVAL: a name in it is unknown (then

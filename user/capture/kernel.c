@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/stats.h"
 #include "capture.h"
+#include "capture/loopless.h"
 #include "capture/uprobe.h"
 #include "kongtap.skel.h"
 
@@ -28,6 +29,7 @@ struct kernel {
 	size_t nlinks;
 	bool multi;
 	uint64_t counted[KT_STAT_COUNT]; /* so far, into the agent's counters */
+	uint64_t counted_skipped;
 };
 
 /* One line of libbpf is rarely the whole story, and most of them are none: they are for debugging. What went wrong is
@@ -145,18 +147,33 @@ static int attach_all(struct kernel *k)
 
 	bpf_object__for_each_program(p, k->skel->obj)
 	{
+		const char *section = bpf_program__section_name(p);
+
 		if (!bpf_program__autoload(p) || is_tls(p))
 			continue;
 		if (is_syscall(p))
-			err = attach(k, p,
-				bpf_program__attach_tracepoint(
-					p, "syscalls", strrchr(bpf_program__section_name(p), '/') + 1));
+			err = attach(k, p, bpf_program__attach_tracepoint(p, "syscalls", strrchr(section, '/') + 1));
 		else
-			err = attach(k, p, bpf_program__attach(p));
+			err = attach(k, p, bpf_program__attach_raw_tracepoint(p, strrchr(section, '/') + 1));
 		if (err)
 			return err;
 	}
 	return 0;
+}
+
+static int open_and_load(struct kernel *k, const struct features *f, const struct kernel_options *o)
+{
+	int err;
+
+	k->skel = kongtap_bpf__open();
+	if (!k->skel)
+		return -errno;
+	err = configure(k, f, o);
+	if (!err)
+		err = kongtap_bpf__load(k->skel);
+	if (err)
+		explain_load(err);
+	return err;
 }
 
 struct kernel *kernel__open(const struct features *f, const struct kernel_options *o)
@@ -170,19 +187,13 @@ struct kernel *kernel__open(const struct features *f, const struct kernel_option
 	libbpf_set_print(bridge);
 	/* Kernels before 5.11 charge maps to this limit; newer ones do not, and raising it may be refused. */
 	setrlimit(RLIMIT_MEMLOCK, &unlimited);
-	k->skel = kongtap_bpf__open();
-	if (!k->skel) {
-		err = -errno;
-		goto fail;
-	}
-	err = configure(k, f, o);
+	err = f->has[FEATURE_LOOP] ? 0 : loopless_begin();
 	if (!err)
-		err = kongtap_bpf__load(k->skel);
-	if (err) {
-		explain_load(err);
-		goto fail;
-	}
-	err = attach_all(k);
+		err = open_and_load(k, f, o);
+	if (!f->has[FEATURE_LOOP])
+		loopless_end();
+	if (!err)
+		err = attach_all(k);
 	if (err)
 		goto fail;
 	return k;
@@ -270,6 +281,25 @@ int kernel__skip(struct kernel *k, const struct conn_key *key, uint64_t in_until
 	return 0;
 }
 
+/* A worker's call that no program was run for is a hole in its streams that nobody knows of. The kernel counts such
+ * runs of a program whoever made the call, so this is a bound and mostly about others. */
+static void count_skipped(struct kernel *k)
+{
+	struct bpf_program *p;
+	uint64_t sum = 0;
+
+	bpf_object__for_each_program(p, k->skel->obj)
+	{
+		struct bpf_prog_info info = {0};
+		unsigned len = sizeof(info);
+
+		if (bpf_program__autoload(p) && bpf_obj_get_info_by_fd(bpf_program__fd(p), &info, &len) == 0)
+			sum += info.recursion_misses;
+	}
+	stats_add(STAT_capture_skipped_runs, sum - k->counted_skipped);
+	k->counted_skipped = sum;
+}
+
 void kernel__counters(struct kernel *k)
 {
 	static const enum counter names[KT_STAT_COUNT] = {
@@ -281,6 +311,7 @@ void kernel__counters(struct kernel *k)
 	int cpus = libbpf_num_possible_cpus();
 	uint64_t *values;
 
+	count_skipped(k);
 	values = cpus > 0 ? calloc((size_t)cpus, sizeof(*values)) : NULL;
 	if (!values)
 		return;

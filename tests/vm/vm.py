@@ -1,30 +1,77 @@
-"""Kernels in virtual machines: Debian's packages unpacked, an initramfs made of this machine's own programs, qemu under
-emulation (no KVM is asked for). Nothing is installed and nothing but build/vm is written.
+"""Kernels in virtual machines: Debian's kernel packages unpacked, an initramfs, qemu under emulation (no KVM is asked for).
+Nothing is installed, and nothing but build/vm is written. For x86-64 the programs in the initramfs are this machine's own;
+for arm64 they come from Debian's packages, unpacked by scripts/debian-packages.sh, and kongtap from scripts/build-arm64.sh.
 """
 import os
 import re
 import shutil
 import subprocess
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CACHE = ROOT / "build" / "vm"
+HOST_RELEASE = re.search(r"^VERSION_CODENAME=(\S+)", Path("/etc/os-release").read_text(), re.M)[1]
 
-# Debian's meta packages; what they point at changes with each security update.
-KERNELS = {"6.1": "linux-image-cloud-amd64", "6.12": "linux-image-6.12-cloud-amd64"}
-
-PROGRAMS = ["busybox", "nginx", "python3.11", "openssl", "curl", "ip", "nghttp", "h2load", "ldconfig", "setpriv"]
-TREES = ["/usr/lib/nginx/modules", "/usr/share/lua", "/usr/share/luajit-2.1", "/usr/lib/x86_64-linux-gnu/lua",
-         "/usr/lib/ssl", "/etc/ssl/openssl.cnf", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf",
-         "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/protocols", "/etc/services", "/etc/mime.types"]
+TREES = ["/usr/lib/nginx/modules", "/usr/share/lua", "/usr/share/luajit-2.1", "/usr/lib/{triplet}/lua", "/usr/lib/ssl",
+         "/etc/ssl/openssl.cnf", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
+         "/etc/protocols", "/etc/services", "/etc/mime.types"]
+# Found by name while they run: nothing that is linked with them says so.
+LIBRARIES = ["libgcc_s.so.1", "libnghttp2.so.14"]
 PYTHON_SKIP = re.compile(r"/(test|tests|idlelib|lib2to3|ensurepip|tkinter|distutils|pydoc_data|__pycache__|turtledemo|"
                          r"config-3[^/]*)(/|$)")
 
 
 class VmError(RuntimeError):
     pass
+
+
+@dataclass(frozen=True)
+class Arch:
+    debian: str
+    triplet: str
+    build: Path       # kongtap and its test tools
+    qemu: tuple
+    console: str
+    programs: tuple
+
+
+PROGRAMS = ("busybox", "nginx", "python3.11", "openssl", "curl", "ip", "ldconfig", "setpriv", "nghttp", "h2load")
+ARCHS = {
+    "amd64": Arch("amd64", "x86_64-linux-gnu", ROOT / "build", ("qemu-system-x86_64", "-cpu", "max"), "ttyS0", PROGRAMS),
+    # Without pauth-impdef the emulated CPU computes a cryptographic signature at each call of a function.
+    "arm64": Arch("arm64", "aarch64-linux-gnu", ROOT / "build-arm64",
+                  ("qemu-system-aarch64", "-M", "virt", "-cpu", "max,pauth-impdef=on"), "ttyAMA0", PROGRAMS),
+}
+# What the programs above come from, where they are not this machine's own.
+ROOT_PACKAGES = ("nginx", "libnginx-mod-http-lua", "python3", "iproute2", "openssl", "curl", "nghttp2-client", "busybox-static",
+                 "util-linux", "libc-bin", "base-passwd", "libcap-ng0", "libseccomp2", "libmicrohttpd12", "libyaml-0-2", "libbpf1",
+                 "libjansson4", "libelf1")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    arch: str
+    release: str  # of Debian
+    package: str  # the meta package; what it points at changes with each security update
+
+
+def _cells():
+    cells = {
+        "5.10": Kernel("amd64", "bullseye", "linux-image-cloud-amd64"),
+        "6.1": Kernel("amd64", "bookworm", "linux-image-cloud-amd64"),
+        "6.1-rt": Kernel("amd64", "bookworm", "linux-image-rt-amd64"),
+        "6.12": Kernel("amd64", "bookworm", "linux-image-6.12-cloud-amd64"),
+        "6.12-rt": Kernel("amd64", "bookworm", "linux-image-6.12-rt-amd64"),
+        "newest": Kernel("amd64", "sid", "linux-image-cloud-amd64"),
+        "arm64-6.1": Kernel("arm64", "bookworm", "linux-image-cloud-arm64"),
+        "arm64-6.12": Kernel("arm64", "bookworm", "linux-image-6.12-cloud-arm64"),
+    }
+    return cells
+
+
+KERNELS = _cells()
 
 
 def run(*argv, **how):
@@ -34,60 +81,88 @@ def run(*argv, **how):
     return done.stdout
 
 
-def kernel(name):
-    """(release, bzImage) of one of KERNELS, downloaded once."""
-    meta = KERNELS[name]
-    depends = run("apt-cache", "depends", meta)
-    match = re.search(r"Depends: (linux-image-\S+)", depends)
-    if not match:
-        raise VmError(f"{meta}: no kernel package behind it")
-    package = match.group(1)
-    folder = CACHE / package
-    if not list(folder.glob("boot/vmlinuz-*")):
-        folder.mkdir(parents=True, exist_ok=True)
-        # apt drops its privileges for a download and wants a folder that its user may write to.
-        folder.chmod(0o777)
-        run("apt-get", "download", "-qq", package, cwd=folder)
-        archive = next(folder.glob("*.deb"))
-        run("dpkg-deb", "-x", archive, folder)
-        archive.unlink()
-    image = next(folder.glob("boot/vmlinuz-*"))
-    return image.name.removeprefix("vmlinuz-"), image
+def packages(arch, release, what, *names, folder=CACHE):
+    return run(ROOT / "scripts" / "debian-packages.sh", folder, arch, release, what, *names).strip()
 
 
-def libraries_of(path):
-    done = subprocess.run(["ldd", path], capture_output=True, text=True)
-    return set(re.findall(r"(/\S+) \(0x", done.stdout))
+def kernel(cell):
+    """(release, image) of a kernel, downloaded once."""
+    package = packages(cell.arch, cell.release, "kernel", cell.package)
+    return package.removeprefix("linux-image-"), CACHE / package / "vmlinuz"
 
 
-def copy_into(root, path):
-    target = Path(str(root) + str(path))
-    if target.exists():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if Path(path).is_dir():
-        shutil.copytree(path, target, symlinks=False, ignore_dangling_symlinks=True)
-    else:
-        shutil.copy2(path, target)
+class Tree:
+    """The initramfs in the making: files of `base` ("/" or an unpacked root) under the same names, with their libraries."""
 
+    def __init__(self, arch, base, root):
+        self.arch, self.base, self.root = arch, Path(base), root
+        shutil.rmtree(root, ignore_errors=True)
+        for name in ("bin", "sbin", "lib", "lib64"):
+            (root / "usr" / name).mkdir(parents=True)
+            (root / name).symlink_to(f"usr/{name}")
 
-def copy_program(root, path):
-    real = os.path.realpath(path)
-    copy_into(root, path)
-    for library in libraries_of(real):
-        copy_into(root, library)
+    def at_base(self, path):
+        return self.base / str(path).lstrip("/")
 
+    def library(self, name):
+        for folder in (f"/lib/{self.arch.triplet}", f"/usr/lib/{self.arch.triplet}", "/lib", "/usr/lib", "/lib64"):
+            if self.at_base(f"{folder}/{name}").exists():
+                return f"{folder}/{name}"
+        raise VmError(f"{name} is missing below {self.base}")
 
-def copy_python(root):
-    for folder, folders, files in os.walk("/usr/lib/python3.11"):
-        folders[:] = [f for f in folders if not PYTHON_SKIP.search(f"{folder}/{f}")]
-        for name in files:
-            path = f"{folder}/{name}"
-            if name.endswith((".py", ".so")):
-                copy_into(root, path)
-                if name.endswith(".so"):
-                    for library in libraries_of(path):
-                        copy_into(root, library)
+    def wanted_by(self, file):
+        """The libraries that a file is linked with and the loader that it names, of whatever architecture they are."""
+        done = subprocess.run(["readelf", "-W", "-d", "-l", file], capture_output=True, text=True)
+        return ([self.library(name) for name in re.findall(r"\(NEEDED\).*\[(.*)\]", done.stdout)]
+                + re.findall(r"interpreter: (.*)\]", done.stdout))
+
+    def copy(self, path, source=None):
+        """A file with the libraries that it wants, or a folder."""
+        source, target = source or self.at_base(path), self.root / str(path).lstrip("/")
+        if target.exists():
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=lambda at, names: [n for n in names if not (Path(at) / n).exists()])
+            files = list(source.rglob("*.so"))
+        else:
+            shutil.copy2(source, target)
+            files = [source]
+        for file in files:
+            with open(file, "rb") as head:
+                elf = head.read(4) == b"\x7fELF"
+            for library in self.wanted_by(file) if elf else []:
+                self.copy(library)
+
+    def program(self, name):
+        for folder in ("/usr/local/sbin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"):
+            if self.at_base(f"{folder}/{name}").exists():
+                return self.copy(f"{folder}/{name}")
+        raise VmError(f"{name} is missing below {self.base} (scripts/install-deps.sh test)")
+
+    def python(self):
+        top = self.at_base("/usr/lib/python3.11")
+        for folder, folders, files in os.walk(top):
+            folders[:] = [f for f in folders if not PYTHON_SKIP.search(f"{folder}/{f}")]
+            for name in files:
+                if name.endswith((".py", ".so")):
+                    file = Path(folder) / name
+                    self.copy("/" + str(file.relative_to(self.base)))
+        (self.root / "usr/bin/python3").symlink_to("python3.11")
+
+    def tests(self):
+        for folder in ("tests/gateway", "tests/e2e", "tests/vm", "tests/bpf"):
+            shutil.copytree(ROOT / folder, self.root / "kt" / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("kongtap", "tests/bpf/verifier", "tests/bpf/calls", "tests/bpf/tlscalls"):
+            self.copy(f"/kt/build/{name}", self.arch.build / name)
+
+    def pack(self, archive):
+        with open(archive, "wb") as out:
+            find = subprocess.Popen(["find", ".", "-print0"], cwd=self.root, stdout=subprocess.PIPE)
+            cpio = subprocess.run(["cpio", "--quiet", "-0", "-o", "-H", "newc", "-R", "0:0"], cwd=self.root, stdin=find.stdout,
+                                  stdout=out)
+            if find.wait() or cpio.returncode:
+                raise VmError("the initramfs could not be packed")
 
 
 INIT = """#!/bin/busybox sh
@@ -105,56 +180,46 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root PYTHONUNBUFFERED=1 PYTHONDO
 ip link set lo up
 cd /kt
 echo "KT-BOOTED $(uname -r)"
-python3 tests/vm/inside.py </dev/null 2>&1
+python3 tests/vm/inside.py $(sed -n 's/.*kt-tests=\\([^ ]*\\).*/\\1/p' /proc/cmdline | tr , ' ') </dev/null 2>&1
 echo "KT-EXIT $?"
 sync
 poweroff -f
 """
 
 
-def initramfs(kongtap):
-    """One archive for all kernels: programs with their libraries, the tests, kongtap."""
-    root, archive = CACHE / "root", CACHE / "initramfs.gz"
-    shutil.rmtree(root, ignore_errors=True)
-    for name in ("bin", "sbin", "lib", "lib64"):
-        (root / "usr" / name).mkdir(parents=True)
-        (root / name).symlink_to(f"usr/{name}")
-    for name in PROGRAMS:
-        path = shutil.which(name, path="/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin")
-        if not path:
-            raise VmError(f"{name} is missing here (scripts/install-deps.sh test)")
-        copy_program(root, path)
-    (root / "usr/bin/python3").symlink_to("python3.11")
-    copy_python(root)
-    for tree in TREES:
-        if os.path.exists(tree):
-            copy_into(root, tree)
-    for module in Path("/usr/lib/nginx/modules").glob("*.so"):
-        for library in libraries_of(module):
-            copy_into(root, library)
-    for folder in ("tests/gateway", "tests/e2e", "tests/vm"):
-        shutil.copytree(ROOT / folder, root / "kt" / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    copy_program(root, kongtap)
-    (root / "kt/build").mkdir()
-    shutil.copy2(kongtap, root / "kt/build/kongtap")
-    init = root / "init"
+def initramfs(name):
+    """One archive for all kernels of an architecture: programs with their libraries, the tests, kongtap. Not packed: the
+    machine would take longer to unpack it than we to write it."""
+    arch = ARCHS[name]
+    base = "/"
+    if name != os.uname().machine.replace("x86_64", "amd64").replace("aarch64", "arm64"):
+        packages(name, HOST_RELEASE, "root", *ROOT_PACKAGES, folder=CACHE / name)
+        base = CACHE / name / "root"
+    tree = Tree(arch, base, CACHE / f"tree-{name}")
+    for program in arch.programs:
+        tree.program(program)
+    tree.python()
+    for path in TREES:
+        path = path.format(triplet=arch.triplet)
+        if tree.at_base(path).exists():
+            tree.copy(path)
+    for library in LIBRARIES:
+        tree.copy(tree.library(library))
+    tree.tests()
+    init = tree.root / "init"
     init.write_text(INIT)
     init.chmod(0o755)
-    with open(archive, "wb") as out:
-        find = subprocess.Popen(["find", ".", "-print0"], cwd=root, stdout=subprocess.PIPE)
-        cpio = subprocess.Popen(["cpio", "--quiet", "-0", "-o", "-H", "newc", "-R", "0:0"], cwd=root, stdin=find.stdout,
-                                stdout=subprocess.PIPE)
-        pack = subprocess.run(["gzip", "-1"], stdin=cpio.stdout, stdout=out)
-        if find.wait() or cpio.wait() or pack.returncode:
-            raise VmError("the initramfs could not be packed")
+    archive = CACHE / f"initramfs-{name}.cpio"
+    tree.pack(archive)
     return archive
 
 
-def boot(image, archive, seconds, arguments=""):
-    """Boots and returns what the machine printed, without carriage returns."""
-    argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "3072", "-nographic",
-            "-no-reboot", "-nic", "none", "-kernel", str(image), "-initrd", str(archive), "-append",
-            f"console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on {arguments}"]
+def boot(cell, image, archive, seconds, cpus=2, tests=()):
+    """Boots and returns what the machine printed, without carriage returns. `tests`: names of inside.py's tests, none: all."""
+    arch = ARCHS[cell.arch]
+    argv = [*arch.qemu, "-accel", "tcg,thread=multi", "-smp", str(cpus), "-m", "2560", "-nographic", "-no-reboot", "-nic",
+            "none", "-kernel", str(image), "-initrd", str(archive), "-append",
+            f"console={arch.console} quiet panic=-1 mitigations=off random.trust_cpu=on kt-tests={','.join(tests)}"]
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as vm:
         try:
             out, _ = vm.communicate(timeout=seconds)
@@ -162,4 +227,7 @@ def boot(image, archive, seconds, arguments=""):
             vm.kill()
             out, _ = vm.communicate()
             out += b"\nKT-TIMEOUT\n"
+        except BaseException:
+            vm.kill()
+            raise
     return out.decode("utf-8", "replace").replace("\r", "")

@@ -16,10 +16,12 @@ msg = @printf '  %-8s %s\n' '$(1)' '$(2)';
 MAKEFLAGS += --no-print-directory
 endif
 
-ARCH := $(shell uname -m | sed 's/x86_64/x86/;s/aarch64/arm64/')
+# x86 or arm64. Another than this machine's wants CC, AR and a PKG_CONFIG for it too: scripts/build-arm64.sh does that.
+ARCH ?= $(shell uname -m | sed 's/x86_64/x86/;s/aarch64/arm64/')
+PKG_CONFIG ?= pkg-config
 PKGS := libbpf libelf jansson yaml-0.1 libnghttp2 libcurl zlib libbrotlidec libzstd libpcre2-8 libcrypto libcap-ng libseccomp libmicrohttpd
-PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS))
-PKG_LIBS   := $(shell pkg-config --libs $(PKGS))
+PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS))
+PKG_LIBS   := $(shell $(PKG_CONFIG) --libs $(PKGS))
 LLHTTP_SRC ?= /usr/share/llhttp
 LLHTTP_INC ?= /usr/share/include/llhttp
 
@@ -69,7 +71,7 @@ $(O)/kongtap: $(O)/obj/main.o $(O)/libkongtap.a
 
 $(O)/libkongtap.a: $(LIB_OBJ)
 	$(call msg,AR,$@)
-	$(Q)rm -f $@ && ar rcs $@ $^
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 $(O)/obj/%.o: user/%.c | $(SKEL)
 	$(call msg,CC,$<)

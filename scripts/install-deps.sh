@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what building (build), trying out (run), testing (test) and measuring (bench) kongtap needs, on Debian 12. Asks
-# apt only for what is missing, so that it costs nothing the second time.
+# Installs what building (build), building for arm64 (cross), trying out (run), testing (test) and measuring (bench) kongtap
+# needs, on Debian 12. Asks apt only for what is missing, so that it costs nothing the second time.
 set -euo pipefail
 
 build=(gcc make pkg-config clang-14 llvm-14 bpftool libbpf-dev libelf-dev libjansson-dev libyaml-dev libnghttp2-dev
@@ -12,13 +12,15 @@ tests=(libcmocka-dev libclang-rt-14-dev clang-format-14 clang-tidy-14 nghttp2-cl
 	util-linux strace tmux chromium qemu-system-x86 cpio busybox-static libcap2-bin systemd man-db dpkg-dev python3-yaml debootstrap
 	prometheus zsh fish mandoc python3-grpcio)
 bench=(bpftrace linux-perf)
+cross=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 
 case ${1:-build} in
 build) want=("${build[@]}") ;;
 run) want=("${build[@]}" "${run[@]}") ;;
+cross) want=("${build[@]}" "${cross[@]}") ;;
 test) want=("${build[@]}" "${run[@]}" "${tests[@]}") ;;
 bench) want=("${build[@]}" "${run[@]}" "${tests[@]}" "${bench[@]}") ;;
-*) echo "usage: $0 [build|run|test|bench]" >&2; exit 2 ;;
+*) echo "usage: $0 [build|cross|run|test|bench]" >&2; exit 2 ;;
 esac
 
 missing=()

@@ -15,8 +15,9 @@ CACHE = ROOT / "build" / "vm"
 HOST_RELEASE = re.search(r"^VERSION_CODENAME=(\S+)", Path("/etc/os-release").read_text(), re.M)[1]
 
 TREES = ["/usr/lib/nginx/modules", "/usr/share/lua", "/usr/share/luajit-2.1", "/usr/lib/{triplet}/lua", "/usr/lib/ssl",
-         "/etc/ssl/openssl.cnf", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
-         "/etc/protocols", "/etc/services", "/etc/mime.types"]
+         "/etc/ssl/openssl.cnf", "/etc/ld.so.conf", "/etc/ld.so.conf.d"]
+# This machine's, whatever the architecture: scripts of the packages make them, which are not run.
+OURS = ["/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/protocols", "/etc/services", "/etc/mime.types"]
 # Found by name while they run: nothing that is linked with them says so.
 LIBRARIES = ["libgcc_s.so.1", "libnghttp2.so.14"]
 PYTHON_SKIP = re.compile(r"/(test|tests|idlelib|lib2to3|ensurepip|tkinter|distutils|pydoc_data|__pycache__|turtledemo|"
@@ -203,6 +204,9 @@ def initramfs(name):
         path = path.format(triplet=arch.triplet)
         if tree.at_base(path).exists():
             tree.copy(path)
+    for path in OURS:
+        if os.path.exists(path):
+            tree.copy(path, Path(path))
     for library in LIBRARIES:
         tree.copy(tree.library(library))
     tree.tests()

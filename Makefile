@@ -58,7 +58,7 @@ TOOLS   := $(TOOL_SRC:tests/%.c=$(O)/tests/%)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: FORCE all help unit-build fuzz-build tools clean vmlinux bench bench-micro bench-profile bench-docs
+.PHONY: FORCE all help unit-build fuzz-build tools clean vmlinux test-kong diff-kong bench bench-micro bench-profile bench-docs
 
 all: $(O)/kongtap ## build build/kongtap
 
@@ -140,6 +140,12 @@ bench-profile: all tools ## where the time goes in CELL (https1/1k) with the age
 	$(Q)python3 tests/bench/bench.py --profile $(or $(CELL),https1/1k)
 bench-docs: ## put the results of the last bench and bench-micro into docs/BENCHMARKS.md
 	$(Q)python3 tests/bench/report.py --take $(O)/bench
+
+test-kong: all ## run the end-to-end suite against the Kong of this host (as root; see tests/gateway/kong.py)
+	@python3 tests/gateway/kong.py test
+
+diff-kong: all ## compare the Moesif plugin's events with ours on a Kong of this host; DIFF_ARGS="--calls N"
+	@python3 tests/gateway/kong.py diff $(DIFF_ARGS)
 
 vmlinux: ## print a full vmlinux.h of the running kernel
 	@bpftool btf dump file /sys/kernel/btf/vmlinux format c

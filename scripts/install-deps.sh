@@ -10,7 +10,7 @@ build=(gcc make pkg-config clang-14 llvm-14 bpftool libbpf-dev libelf-dev libjan
 run=(nginx libnginx-mod-http-lua python3 iproute2 openssl curl procps)
 tests=(libcmocka-dev libclang-rt-14-dev clang-format-14 clang-tidy-14 nghttp2-client wrk valgrind
 	util-linux strace tmux chromium qemu-system-x86 cpio busybox-static libcap2-bin systemd man-db dpkg-dev python3-yaml debootstrap
-	prometheus zsh fish mandoc python3-grpcio)
+	prometheus zsh fish mandoc python3-grpcio shellcheck lua-cjson)
 bench=(bpftrace linux-perf)
 cross=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 

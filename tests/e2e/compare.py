@@ -2,6 +2,7 @@
 
 A problem is one text, "kind: what"; no problems means that they agree."""
 from lib import EventView, read_jsonl
+from gateway import PORTS  # lib says where it is
 
 BODY_LIMIT = 100000
 CLOCK = 0.002      # nginx and the client round to the millisecond
@@ -82,7 +83,7 @@ def line_of(record):
     return {"id": record["id"], "end": record["ended"], "took": record["ended"] - record["began"], "status": record["status"],
             "method": record["method"], "uri": record["target"], "port": record["port"], "client": "127.0.0.1",
             "host": record["host"],
-            "scheme": "https" if record["port"] == 8443 else "http", "user": record["user"] or "", "upstream_status": "",
+            "client_port": record.get("client_port"), "scheme": "https" if record["port"] == PORTS["proxy_tls"] else "http", "user": record["user"] or "", "upstream_status": "",
             "req_sha256": "", "resp_sha256": record["recv_sha256"], "req_len": "", "resp_len": str(record["recv_len"])}
 
 
@@ -151,6 +152,8 @@ def body(problems, view, side, digest, length, plain_digest, value_digest, name,
 
 
 def load(gateway, record):
-    """(lines of the access log or None, the client's record)"""
-    lines = read_jsonl(gateway.access_log) if gateway.has_access_log else None
-    return lines, read_jsonl(record)
+    """(lines of the access log, the client's record), which also stands in for a log that a real Kong does not write."""
+    records = read_jsonl(record)
+    if gateway.has_access_log:
+        return read_jsonl(gateway.access_log), records
+    return [line_of(entry) for entry in records if entry.get("id")], records

@@ -4,7 +4,7 @@
     gateway.py up      --dir DIR [--netns NAME] [--workers N] [--oracle full|lines]
     gateway.py down|reload|status --dir DIR
     gateway.py exec    --dir DIR -- COMMAND ...     runs a command where the gateway's ports are
-    gateway.py kong-yml            the same services for a real Kong, as its declarative file
+    gateway.py kong-yml [--moesif CONFIG]    the same services for a real Kong, as its declarative file
 
 A real Kong takes its place where KONGTAP_TEST_KONG_PREFIX names the prefix of one that runs: then nothing is started
 but the upstream, and there is no access log to compare with.
@@ -26,7 +26,8 @@ HERE = Path(__file__).resolve().parent
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
 MODULES = Path("/usr/lib/nginx/modules")
 CONFIG = json.loads((HERE / "routes.json").read_text())
-PORTS = CONFIG["ports"]
+# Of a Kong that listens elsewhere: KONGTAP_TEST_PORTS='{"proxy": 18000, …}' (see kong.py).
+PORTS = {**CONFIG["ports"], **json.loads(os.environ.get("KONGTAP_TEST_PORTS", "{}"))}
 
 
 class GatewayError(RuntimeError):
@@ -97,8 +98,8 @@ def lua_config(ports):
                                     "routes": CONFIG["routes"]}) + "\n"
 
 
-def kong_yml():
-    """The same gateway for a real Kong. JSON is YAML, and Kong reads it as such."""
+def kong_yml(moesif=None):
+    """The same gateway for a real Kong. JSON is YAML, and Kong reads it as such. `moesif`: the plugin's configuration."""
     ports = PORTS
     services, upstreams = [], []
     for service in CONFIG["services"]:
@@ -130,6 +131,8 @@ def kong_yml():
         consumer["acls"] = [{"group": group} for group in c["groups"]]
         consumers.append(consumer)
     document = {"_format_version": "3.0", "services": services, "upstreams": upstreams, "consumers": consumers}
+    if moesif:
+        document["plugins"] = [{"name": "moesif", "config": moesif}]
     return "# Made from routes.json by: gateway.py kong-yml\n" + json.dumps(document, indent=2) + "\n"
 
 
@@ -164,6 +167,8 @@ class Gateway:
         self.oracle = oracle
         self.large_headers = large_headers
         self.owns_netns = False
+        self.here = False
+        self.moesif = None  # configuration of a plugin that posts events as Moesif's does
         self.ports = dict(PORTS)
         self.real_kong = os.environ.get("KONGTAP_TEST_KONG_PREFIX")
         self.prefix = Path(self.real_kong) if self.real_kong else self.directory / "kong"
@@ -211,7 +216,7 @@ class Gateway:
 
     def in_netns(self, *argv):
         """The command line that runs argv where the gateway's ports are."""
-        return list(argv) if self.real_kong else ["ip", "netns", "exec", self.netns, *argv]
+        return list(argv) if self.real_kong or self.here else ["ip", "netns", "exec", self.netns, *argv]
 
     @staticmethod
     def _pid_in(file):
@@ -242,6 +247,14 @@ class Gateway:
         elif not self.master():
             raise GatewayError(f"{self.prefix}: no Kong runs with this prefix")
         return self
+
+    def install(self, prefix, moesif=None):
+        """The gateway alone, with this prefix and in this network namespace: what `kong start` does (bin/kong)."""
+        self.real_kong, self.here, self.prefix, self.moesif = None, True, Path(prefix), moesif
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._write_certificate()
+        self._write_prefix()
+        self.start()
 
     def start(self):
         """Starts the gateway's nginx alone; the namespace and the upstream are there already."""
@@ -333,8 +346,11 @@ class Gateway:
         for library in ("libssl.so.3", "libcrypto.so.3"):
             shutil.copy(system_library(library), prefix / "lib" / library)
         oracle = "    log_by_lua_block { gateway.oracle_log() }\n    body_filter_by_lua_block { gateway.oracle_body() }"
+        if self.moesif:
+            oracle = oracle.replace("oracle_log()", "oracle_log() plugin.log()").replace("oracle_body()", "oracle_body() plugin.body()")
+            (prefix / "lua" / "moesif_config.lua").write_text("return " + lua_literal(self.moesif) + "\n")
         values = {**self._common(prefix), "PREFIX": str(prefix), "WORKERS": str(self.workers_wanted),
-                  "ORACLE": oracle if self.oracle == "full" else "",
+                  "PLUGIN": ' plugin = require "plugin"' if self.moesif else "", "ORACLE": oracle if self.oracle == "full" else "",
                   "LARGE_HEADER_BUFFERS": self.large_headers}
         self._fill("nginx.conf.in", prefix / "nginx.conf", values)
         self._fill("kong.conf.in", prefix / "nginx-kong.conf", values)
@@ -386,10 +402,11 @@ def main():
     execute = commands.add_parser("exec")
     execute.add_argument("--dir", required=True)
     execute.add_argument("argv", nargs="+")
-    commands.add_parser("kong-yml")
+    declarative = commands.add_parser("kong-yml")
+    declarative.add_argument("--moesif", type=json.loads, help="the plugin's configuration, in JSON")
     args = parser.parse_args()
     if args.command == "kong-yml":
-        sys.stdout.write(kong_yml())
+        sys.stdout.write(kong_yml(args.moesif))
     elif args.command == "up":
         gateway = Gateway(args.dir, args.netns, args.workers, args.oracle)
         try:

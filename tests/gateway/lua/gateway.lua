@@ -23,12 +23,12 @@ table.sort(routes, function(a, b) return #a.path > #b.path end)
 
 local by_key, by_basic, by_issuer = {}, {}, {}
 for _, consumer in ipairs(config.consumers) do
-    for _, key in ipairs(consumer.keys) do by_key[key.key] = {consumer = consumer, identifier = key.id} end
+    for _, key in ipairs(consumer.keys) do by_key[key.key] = {consumer = consumer, identifier = key.id, session = key.key} end
     for _, pair in ipairs(consumer.basic) do
-        by_basic[pair.username .. ":" .. pair.password] = {consumer = consumer, identifier = pair.username}
+        by_basic[pair.username .. ":" .. pair.password] = {consumer = consumer, identifier = pair.username, session = pair.id}
     end
     for _, jwt in ipairs(consumer.jwt) do
-        by_issuer[jwt.key] = {consumer = consumer, identifier = jwt.key, secret = jwt.secret}
+        by_issuer[jwt.key] = {consumer = consumer, identifier = jwt.key, session = jwt.key, secret = jwt.secret}
     end
 end
 
@@ -96,6 +96,7 @@ local function set_consumer(credential)
     ngx.req.set_header("X-Consumer-Username", consumer.username)
     ngx.req.set_header("X-Credential-Identifier", credential.identifier)
     ngx.req.clear_header("X-Anonymous-Consumer")
+    ngx.ctx.session = credential.session
     ngx.var.kt_consumer = consumer.username
     ngx.var.kt_user = consumer.custom_id or consumer.username
 end

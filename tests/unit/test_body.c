@@ -283,6 +283,11 @@ static void test_limits(void **state)
 	opt.disable_capture_request_body = false;
 	opt.request_max_body_size_limit = 10;
 	apply();
+	/* Said to be longer than the limit: that is why, whatever came of it. */
+	s.creq = "POST / HTTP/1.1\nHost: a\nContent-Length: 11\n\nabcd";
+	run(s);
+	assert_string_equal(txn_str(&out, "metadata.kong.request_body_omitted"), "limit");
+	s.creq = "POST / HTTP/1.1\nHost: a\nContent-Length: 11\n\n";
 	/* Said to be longer, nothing of it came: nothing was left out either. */
 	run(s);
 	assert_string_equal(txn_str(&out, "metadata.kong.request_body_omitted"), "(none)");

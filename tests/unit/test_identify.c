@@ -145,9 +145,37 @@ static void test_order(void **state)
 	assert_string_equal(user(), "alice");
 	call_with("X-User: a\nX-User: a\n", "X-User: a\nX-User: a\n", 200);
 	assert_string_equal(user(), "a");
+	/* Another plugin of Kong's sets it: then the event shows it too. */
+	call_with("", "X-User: by-kong\n", 200);
+	assert_string_equal(user(), "by-kong");
+	assert_string_equal(txn_str(&out, "request.headers.x-user"), "by-kong");
 	/* A plugin took it away on the way up: it was not seen by any plugin behind it. */
 	call_with("X-User: claim\n", "", 200);
 	assert_string_equal(user(), NONE);
+}
+
+/* What is too long to be a name is none, wherever it stands: the next in order is asked. */
+static void test_too_long(void **state)
+{
+	enum { MOST = 2048 };
+	char name[MOST + 2], client[MOST + 64], up[MOST + 512], claims[MOST + 64];
+
+	(void)state;
+	set_text(&opt.user_id_header, "X-User");
+	apply();
+	for (int n = MOST; n <= MOST + 1; n++) {
+		memset(name, 'n', sizeof(name));
+		name[n] = 0;
+		snprintf(client, sizeof(client), "X-User: %s\n", name);
+		snprintf(up, sizeof(up), "X-User: %s\n" KONG_ALICE, name);
+		call_with(client, up, 200);
+		assert_string_equal(user(), n == MOST ? name : "alice");
+		snprintf(up, sizeof(up), "X-Consumer-ID: id-x\nX-Consumer-Username: %s\n", name);
+		call_with("", up, 200);
+		assert_string_equal(user(), n == MOST ? name : "id-x");
+		snprintf(claims, sizeof(claims), "{\"sub\":\"%s\"}", name);
+		assert_string_equal(user_of_claims("Authorization: Bearer ", claims), n == MOST ? name : NONE);
+	}
 }
 
 static void test_company(void **state)
@@ -403,6 +431,14 @@ static void test_learnt(void **state)
 	/* Refused once: not believed again. */
 	call_with("apikey: k-alice\n", NULL, 429);
 	assert_string_equal(user(), NONE);
+	/* A refusal of the service's, on a leg that was not seen, is not Kong's. */
+	call_with("apikey: k-carol\n", "apikey: k-carol\n" KONG_ALICE, 200);
+	run((struct txn_spec){.creq = "GET / HTTP/1.1\nHost: a\napikey: k-carol\n\n",
+		.cresp = "HTTP/1.1 401 X\nX-Kong-Upstream-Latency: 1\n\n",
+		.how = JOIN_MISSING});
+	assert_string_equal(user(), "alice");
+	call_with("apikey: k-carol\n", NULL, 429);
+	assert_string_equal(user(), "alice");
 	/* One key, two consumers. */
 	call_with("apikey: shared\n", "apikey: shared\n" KONG_ALICE, 200);
 	call_with("apikey: shared\n", "apikey: shared\n" KONG_BOB, 200);
@@ -499,6 +535,7 @@ int main(void)
 		kit_test(test_wrong_tokens_name_nobody),
 		kit_test(test_several_auth_headers),
 		kit_test(test_order),
+		kit_test(test_too_long),
 		kit_test(test_company),
 		kit_test(test_spoofed_consumers),
 		kit_test(test_unsure_what_the_client_sent),

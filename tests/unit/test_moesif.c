@@ -111,6 +111,8 @@ static void test_whole_event(void **state)
 
 static void test_client_gone_is_499(void **state)
 {
+	struct transaction *t;
+
 	(void)state;
 	run((struct txn_spec){.creq = "GET /slow HTTP/1.1\nHost: a\n\n", .client_gone = true});
 	assert_string_equal(txn_str(&out, "response.status"), "499");
@@ -120,7 +122,14 @@ static void test_client_gone_is_499(void **state)
 	run((struct txn_spec){.creq = "GET /slow HTTP/1.1\nHost: a\n\n"});
 	assert_null(txn_at(out.root, "response"));
 	assert_string_equal(txn_str(&out, "metadata.kong.response"), "missing");
-	accounted(2);
+	/* An answer that was lost, or of which no more was kept, is not one that the client did not wait for. */
+	for (int i = 0; i < 2; i++) {
+		t = txn_build(&(struct txn_spec){.creq = "GET /slow HTTP/1.1\nHost: a\n\n", .client_gone = true});
+		t->client->resp.end = i ? MSG_LIMIT : MSG_LOST;
+		moesif__on_transaction(m, t);
+		assert_null(txn_at(out.root, "response"));
+	}
+	accounted(4);
 }
 
 static void test_request_rebuilt(void **state)
@@ -334,6 +343,21 @@ static void test_ids(void **state)
 	assert_string_equal(txn_str(&out, "transaction_id"), first);
 	run((struct txn_spec){.creq = get, .cresp = "HTTP/1.1 200 OK\n\n", .wall_ns = TXN_WALL_NS + 1});
 	assert_string_not_equal(txn_str(&out, "transaction_id"), first);
+	/* Two streams of one connection that began together are two calls. */
+	for (uint32_t stream = 1; stream <= 3; stream += 2) {
+		struct transaction *t = txn_build(&(struct txn_spec){
+			.creq = "GET / HTTP/2\n:authority: a\n\n", .cresp = "HTTP/2 200\n\n", .h2 = true});
+
+		t->client->stream = stream;
+		moesif__on_transaction(m, t);
+		if (stream == 1)
+			snprintf(first, sizeof(first), "%s", txn_str(&out, "transaction_id"));
+	}
+	assert_string_not_equal(txn_str(&out, "transaction_id"), first);
+	/* A UUID is in lower case. */
+	run((struct txn_spec){
+		.creq = get, .cresp = "HTTP/1.1 200 OK\nX-Kong-Request-Id: 9FABDB19737A890493680077D885ED7D\n\n"});
+	assert_string_equal(txn_str(&out, "transaction_id"), "9fabdb19-737a-8904-9368-0077d885ed7d");
 	/* An id that the client brought itself is not Kong's. */
 	run((struct txn_spec){
 		.creq = "GET / HTTP/1.1\nHost: a\nX-Kong-Request-Id: 00000000000000000000000000000001\n\n",
@@ -432,6 +456,35 @@ static void test_plugin_by_its_calls(void **state)
 	log_set_sink(NULL, NULL);
 }
 
+/* What looks like such a call and is none. */
+static void test_plugin_by_no_other_calls(void **state)
+{
+	static const struct {
+		const char *req;
+		bool client;
+		unsigned warned;
+	} t[] = {
+		{"POST /v1/events/batch HTTP/1.1\nHost: c\nX-Moesif-Application-Id: x\n\n", true, 0},
+		{"POST /v1/events/batch HTTP/1.1\nHost: c\n\n", false, 0},
+		{"GET /v1/events/batch HTTP/1.1\nHost: c\nX-Moesif-Application-Id: x\n\n", false, 0},
+		{"POST /v1/events/batches HTTP/1.1\nHost: c\nX-Moesif-Application-Id: x\n\n", false, 0},
+		{"POST /proxy/v1/events HTTP/1.1\nHost: c\nX-Moesif-Application-Id: x\n\n", false, 1},
+	};
+	unsigned warned = 0;
+
+	(void)state;
+	log_set_sink(on_log, &warned);
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct txn_spec s = {.creq = t[i].req, .ureq = t[i].req};
+		struct exchange *x = txn_exchange(&s, t[i].client, 1);
+
+		moesif__on_begun(m, x);
+		exchange__free(x);
+		assert_int_equal(warned, t[i].warned);
+	}
+	log_set_sink(NULL, NULL);
+}
+
 static void test_times(void **state)
 {
 	static const struct {
@@ -516,6 +569,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ids_of_older_calls, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_plugin_beside, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_plugin_by_its_calls, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_plugin_by_no_other_calls, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_times, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused_by_nginx, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_large, setup, teardown),

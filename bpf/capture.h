@@ -73,7 +73,7 @@ struct kt_close {
 	__u64 obj;
 	__u64 pos[2];
 	__u32 tls;
-	__u32 pad;
+	__u32 limited; /* 1: it lives on and is left out from here, to spend less */
 };
 
 /* FORK: pid is the child, other its parent. EXEC, EXIT: other is 0. */
@@ -165,7 +165,7 @@ struct kt_conn {
 	__u8 told;   /* … and so was a data record that says so */
 	__u8 more;   /* the next record continues a call */
 	__u8 late;   /* as in kt_open */
-	__u8 pad;
+	__u8 left_out;
 	__u32 settled; /* when what was passed over was told last, in units of 2^30 ns */
 };
 
@@ -186,6 +186,9 @@ enum kt_stat {
 	KT_STAT_LOST_CTL,
 	KT_STAT_FAULT,
 	KT_STAT_MAP_FULL,
+	KT_STAT_LEFT_OUT,  /* connections that sample_mask left out */
+	KT_STAT_CALLS,	   /* runs of the hooks on system calls in watched processes … */
+	KT_STAT_TLS_CALLS, /* … and of those in their TLS library */
 	KT_STAT_COUNT,
 };
 

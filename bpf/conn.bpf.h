@@ -47,7 +47,7 @@ static __noinline int open_conn(struct kt_conn *c)
 	return 0;
 }
 
-static __always_inline void fill_close(struct kt_close *r, struct kt_conn *c, __u64 now)
+static __always_inline void fill_close(struct kt_close *r, struct kt_conn *c, __u64 now, __u32 limited)
 {
 	r->head.t_ns = now;
 	r->head.pid = c->pid;
@@ -57,11 +57,11 @@ static __always_inline void fill_close(struct kt_close *r, struct kt_conn *c, __
 	r->pos[0] = c->pos[0];
 	r->pos[1] = c->pos[1];
 	r->tls = c->tls;
-	r->pad = 0;
+	r->limited = limited;
 }
 
 /* Sends CLOSE if user space knows the connection. The entry stays: the caller removes it or makes it anew. */
-static __noinline int close_conn(struct kt_conn *c)
+static __noinline int end_conn(struct kt_conn *c, __u32 limited)
 {
 	struct kt_close *r;
 	__u64 now;
@@ -74,18 +74,23 @@ static __noinline int close_conn(struct kt_conn *c)
 	now = bpf_ktime_get_ns();
 	r = bpf_ringbuf_reserve(&ctl, sizeof(*r), 0);
 	if (r) {
-		fill_close(r, c, now);
+		fill_close(r, c, now, limited);
 		bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 		return 0;
 	}
 	r = bpf_ringbuf_reserve(&data, sizeof(*r), 0);
 	if (r) {
-		fill_close(r, c, now);
+		fill_close(r, c, now, limited);
 		bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 		return 0;
 	}
 	count(KT_STAT_LOST_CTL);
 	return -1;
+}
+
+static __always_inline int close_conn(struct kt_conn *c)
+{
+	return end_conn(c, 0);
 }
 
 /* A new life under this key; whatever the key stood for before must have been closed. NULL: no room. */
@@ -188,9 +193,29 @@ static __noinline int conn_skips(struct kt_conn *c)
 	return 0;
 }
 
+/* Whole connections, the same ones as long as the mask stays, and of these a part when it grows. The upstream legs of
+ * many calls share one connection, so these are never left out. User space hears of the end of what it knew. */
+static __noinline int is_left_out(struct kt_conn *c)
+{
+	if (c->origin != KT_ACCEPTED || !((__u32)(c->gen * 0x9E3779B97F4A7C15ull >> 32) & sample_mask)) {
+		c->left_out = 0;
+		return 0;
+	}
+	if (!c->left_out) {
+		c->left_out = 1;
+		count(KT_STAT_LEFT_OUT);
+		end_conn(c, 1);
+	}
+	return 1;
+}
+
 /* The call that io describes, on its way out. */
 static __noinline int conn_moved(struct kt_io *io, struct kt_conn *c)
 {
+	if (is_left_out(c)) {
+		c->pos[io->dir & 1] += io->n;
+		return 0;
+	}
 	if (c->skips_seen != skips_epoch)
 		conn_skips(c);
 	if (passed_over(io, c))

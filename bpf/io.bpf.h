@@ -88,7 +88,7 @@ static __noinline int on_sendfile(__s32 fd, __u64 n)
 
 	if (!c || c->state == KT_CIPHER)
 		return 0;
-	if (c->opened || !open_conn(c)) {
+	if (!is_left_out(c) && (c->opened || !open_conn(c))) {
 		settle(c, KT_OUT);
 		c->more = 0;
 		put_gap(c, KT_OUT, c->pos[KT_OUT], n, KT_CAUSE_NODATA);

@@ -17,6 +17,7 @@ char LICENSE[] SEC("license") = "GPL";
                                                                                                                        \
 		if (!w)                                                                                                \
 			return 0;                                                                                      \
+		tally(KT_STAT_CALLS);                                                                                  \
 		on_syscall(w, call, (void *)bpf_task_pt_regs(bpf_get_current_task_btf()), true, ctx->ret);             \
 		return 0;                                                                                              \
 	}
@@ -110,6 +111,7 @@ SEC("?raw_tp/sys_exit") int sys_any(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!w)
 		return 0;
+	tally(KT_STAT_CALLS);
 	call = call_of(regs);
 	if (call != CALL_NONE)
 		on_syscall(w, call, regs, false, ctx->args[1]);

@@ -40,6 +40,7 @@ static __always_inline int tls_enter(__u64 ssl, __u64 buf, __u64 count_ptr, __u3
 
 	if (!w)
 		return 0;
+	tally(KT_STAT_TLS_CALLS);
 	w->call.ssl = ssl;
 	w->call.buf = buf;
 	w->call.count_ptr = count_ptr;
@@ -134,6 +135,7 @@ static __always_inline int tls_leave(__s32 ret)
 
 	if (!w || !w->call.active)
 		return 0;
+	tally(KT_STAT_TLS_CALLS);
 	w->call.active = 0;
 	if (ret <= 0)
 		return 0;

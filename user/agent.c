@@ -23,9 +23,11 @@
 #include "capture/recorder.h"
 #include "moesif/rules.h"
 #include "observe.h"
+#include "ops/governor.h"
 #include "ops/notify.h"
 #include "ops/ops.h"
 #include "ops/privs.h"
+#include "ops/process.h"
 #include "wire/conns.h"
 
 #define TICK_NS 100000000ull
@@ -45,6 +47,7 @@ struct agent {
 	struct notify *notify;
 	struct ops *ops;
 	struct observe observe;
+	struct governor governor;
 
 	int epoll_fd, signal_fd, wake_fd;
 	bool stop;
@@ -130,6 +133,24 @@ static void record(struct agent *a, const struct record *rec)
 			a->config->record_file, strerror(-err));
 }
 
+static void log_govern(const struct rec_govern *g)
+{
+	if (g->detached)
+		log_err("overhead",
+			"CAPTURE IS OFF: even one connection of %u costs more than max_overhead_percent allows; all "
+			"probes are taken away, and it is tried again later",
+			1u << GOVERNOR_SHIFT_MAX);
+	else if (g->shift)
+		log_warn("overhead",
+			"to stay within max_overhead_percent one connection of %u is captured, without bodies; its "
+			"calls weigh as many",
+			1u << g->shift);
+	else if (!g->bodies)
+		log_warn("overhead", "to stay within max_overhead_percent bodies are left out");
+	else
+		log_info("overhead", "within max_overhead_percent again: everything is captured");
+}
+
 static void apply(struct agent *a, const struct record *rec)
 {
 	record(a, rec);
@@ -150,6 +171,10 @@ static void apply(struct agent *a, const struct record *rec)
 	case REC_TICK:
 		conns__on_record(a->conns, rec);
 		join__tick(a->join, rec->t_ns);
+		break;
+	case REC_GOVERN:
+		conns__on_record(a->conns, rec);
+		log_govern(&rec->govern);
 		break;
 	default:
 		conns__on_record(a->conns, rec);
@@ -211,6 +236,27 @@ static void tick(struct agent *a, uint64_t t_ns)
 	output__flush(a->output);
 	if (a->recorder)
 		recorder__flush(a->recorder);
+}
+
+/* Tells kernel side and pipeline; what the ring held at that time has been handed on before. */
+static void govern(struct agent *a, uint64_t now_ns)
+{
+	struct record rec = {.kind = REC_GOVERN, .t_ns = a->now};
+	int level;
+
+	if (!governor__tick(&a->governor, now_ns, process_cpu_ns() + source__probe_ns(a->source)))
+		return;
+	level = a->governor.level;
+	rec.govern = (struct rec_govern){
+		.bodies = governor_bodies(level),
+		.detached = level == GOVERNOR_DETACHED,
+		.shift = governor_shift(level),
+	};
+	if (source__govern(a->source, &rec.govern)) {
+		governor__refuse(&a->governor, now_ns);
+		return;
+	}
+	apply(a, &rec);
 }
 
 static void take_remote(struct agent *a)
@@ -412,6 +458,7 @@ static int run_live(struct agent *a)
 		err = source__poll(a->source, 0);
 		if (before - a->last_tick >= TICK_NS) {
 			tick(a, before);
+			govern(a, before);
 			tell_status(a, before);
 			ops__tick(a->ops);
 		}
@@ -557,6 +604,7 @@ static int open_network(void *ctx)
 		.source = a->source,
 		.conns = a->conns,
 		.shipper = a->shipper,
+		.governor = &a->governor,
 	};
 	return err ? err : open_ops(a);
 }
@@ -591,6 +639,20 @@ static int open_stages(struct agent *a)
 	return -ENOMEM;
 }
 
+static void open_governor(struct agent *a)
+{
+	const struct config *c = a->config;
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	struct governor_options o = {
+		.budget_percent = c->max_overhead_percent,
+		.cpus = cpus > 0 ? (uint32_t)cpus : 1,
+		.window_ns = c->overhead_window * 1000000ull,
+		.retry_ns = c->overhead_retry * 1000000ull,
+	};
+
+	governor__init(&a->governor, &o);
+}
+
 struct agent *agent__new(struct config *c)
 {
 	struct agent *a = calloc(1, sizeof(*a));
@@ -606,6 +668,7 @@ struct agent *agent__new(struct config *c)
 	pthread_mutex_init(&a->remote_lock, NULL);
 	buf__init(&a->remote, REMOTE_MAX);
 	buf__init(&a->remote_told, REMOTE_MAX);
+	open_governor(a);
 	err = a->notify ? open_loop(a) : -ENOMEM;
 	if (!err)
 		err = open_output(a);

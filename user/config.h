@@ -53,12 +53,14 @@ struct config {
 	char *record_file;	 /* NULL: nothing is recorded */
 	uint32_t run_seconds;	 /* 0: until a signal */
 	enum log_level log_level;
-	int log_json;		    /* 0 text, 1 JSON lines */
-	bool debug;		    /* the plugin's name for log_level debug */
-	char *metrics_listen;	    /* address:port; NULL: no endpoint */
-	bool sandbox;		    /* give up privileges once everything is attached */
-	uint32_t status_page_calls; /* last calls that the status page shows; 0: none */
-	char *application_id_file;  /* what it held is in ship.application_id */
+	int log_json;				  /* 0 text, 1 JSON lines */
+	bool debug;				  /* the plugin's name for log_level debug */
+	char *metrics_listen;			  /* address:port; NULL: no endpoint */
+	uint32_t max_overhead_percent;		  /* of all CPUs; 0: no limit */
+	uint32_t overhead_window, overhead_retry; /* ms; 0: the governor's own */
+	bool sandbox;				  /* give up privileges once everything is attached */
+	uint32_t status_page_calls;		  /* last calls that the status page shows; 0: none */
+	char *application_id_file;		  /* what it held is in ship.application_id */
 
 	/* For config__reload and config__print. */
 	char **argv;

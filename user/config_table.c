@@ -207,6 +207,9 @@ const struct option option_table[] = {
 	 .help = "most bytes copied of one system or library call"},
 	{"poll_interval", OPT_U32, UNIT_MS, AT(capture.poll_ms), RANGE(1, 1000), .group = G_CAPTURE,
 	 .help = "longest time between two looks into the buffer"},
+	{"max_overhead_percent", OPT_U32, AT(max_overhead_percent), RANGE(0, 100), .group = G_CAPTURE,
+	 .help = "most that the agent may take of all CPUs, its probes in Kong included; over it bodies are left out, then "
+		 "connections, then everything for a while; 0: no limit"},
 	{"sandbox", OPT_BOOL, AT(sandbox), .group = G_CAPTURE,
 	 .help = "give up privileges and filter system calls once everything is attached"},
 	{"force_missing", OPT_STRING, .flags = OPTION_HIDDEN, AT(capture.force), .meta = "FEATURES", .group = G_TEST,
@@ -252,6 +255,12 @@ const struct option option_table[] = {
 	 .help = "longest wait after a failed request"},
 	{"refused_probe", OPT_U32, UNIT_MS, OPTION_HIDDEN, AT(ship.refused_probe), RANGE(1, 24 * HOUR_MS),
 	 .group = G_TEST, .help = "wait after the collector refused the application id"},
+	{"overhead_window", OPT_U32, UNIT_MS, OPTION_HIDDEN, AT(overhead_window), RANGE(0, HOUR_MS), .group = G_TEST,
+	 .help = "time over which overhead is averaged; 0: 1 s"},
+	{"overhead_retry", OPT_U32, UNIT_MS, OPTION_HIDDEN, AT(overhead_retry), RANGE(0, HOUR_MS), .group = G_TEST,
+	 .help = "first time for which nothing is captured when even little costs too much; 0: 1 min"},
+	{"overhead_probe_ns", OPT_U32, .flags = OPTION_HIDDEN, AT(capture.probe_ns), RANGE(0, 1000000000),
+	 .group = G_TEST, .help = "what one probe is taken to cost, ns; 0: as measured"},
 	{"remote_interval", OPT_U32, UNIT_MS, OPTION_HIDDEN, AT(ship.remote_interval), RANGE(10, 24 * HOUR_MS),
 	 .group = G_TEST, .help = "time between two fetches of the remote configuration"},
 };

@@ -49,6 +49,9 @@ void observe_gauges(void *ctx, struct gauges *ret)
 	ret->connections = conns__count(o->conns);
 	ret->exchanges_bytes = conns__memory(o->conns);
 	ret->exchanges_limit_bytes = o->config->wire.total_bytes;
+	ret->overhead = o->governor->share;
+	ret->overhead_limit = (uint64_t)o->governor->o.budget_percent * 100;
+	ret->govern_level = o->governor->level;
 	source__ring(o->source, &ret->ring_bytes, &ret->ring_peak_bytes);
 	source__each_tls(o->source, tell_tls, ret);
 	if (o->shipper)

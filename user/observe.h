@@ -6,6 +6,7 @@
 
 #include "config.h"
 #include "ops/gauges.h"
+#include "ops/governor.h"
 #include "wire/conns.h"
 
 struct observe {
@@ -13,6 +14,7 @@ struct observe {
 	struct source *source;
 	const struct conns *conns;
 	struct shipper *shipper; /* NULL: nothing is shipped */
+	const struct governor *governor;
 };
 
 /* gauge_source.fn and footer_source.fn; ctx: struct observe, all stages there. */

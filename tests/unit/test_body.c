@@ -236,6 +236,7 @@ static void test_zstd_window(void **state)
 }
 
 static enum gap_cause gap_cause = GAP_LOST;
+static size_t kept_max = 1000; /* most of a body that the capture was to keep */
 
 static const char *omitted_with(uint64_t len, uint64_t gap, enum msg_end end)
 {
@@ -243,6 +244,7 @@ static const char *omitted_with(uint64_t len, uint64_t gap, enum msg_end end)
 	struct transaction *t = txn_build(&s);
 
 	t->client->req.body_len = len;
+	t->client->req.body.max = kept_max;
 	t->client->req.body_gap = gap;
 	t->client->req.gap_causes = gap ? 1U << gap_cause : 0;
 	t->client->req.body_truncated = len != 10;
@@ -276,9 +278,13 @@ static void test_limits(void **state)
 	assert_string_equal(omitted_with(10, 0, MSG_CLOSED), "incomplete");
 	assert_string_equal(txn_str(&out, "metadata.kong.request"), "closed");
 	assert_string_equal(omitted_with(12, 0, MSG_COMPLETE), "memory");
+	/* Whatever else is true of it: nothing of a body was wanted any more. */
+	kept_max = 0;
+	assert_string_equal(omitted_with(12, 2, MSG_CLOSED), "overhead");
 	opt.disable_capture_request_body = true;
 	apply();
 	assert_string_equal(omitted_with(10, 0, MSG_COMPLETE), "disabled");
+	kept_max = 1000;
 	assert_false(out.e.truncated);
 	opt.disable_capture_request_body = false;
 	opt.request_max_body_size_limit = 10;

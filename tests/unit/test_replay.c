@@ -48,9 +48,9 @@ static void describe(struct buf *b, const struct record *rec)
 		break;
 	case REC_CLOSE:
 		k = &rec->close.key;
-		buf__printf(b, "%u/%llx/%u/%llu in %llu out %llu", k->pid, (unsigned long long)k->obj, k->tls,
-			(unsigned long long)k->gen, (unsigned long long)rec->close.in_pos,
-			(unsigned long long)rec->close.out_pos);
+		buf__printf(b, "%u/%llx/%u/%llu in %llu out %llu%s", k->pid, (unsigned long long)k->obj,
+			k->tls, (unsigned long long)k->gen, (unsigned long long)rec->close.in_pos,
+			(unsigned long long)rec->close.out_pos, rec->close.limited ? " limited" : "");
 		break;
 	case REC_WORKER:
 		buf__printf(b, "%u of %u ports %u:%u prefix %s pod %s", rec->worker.pid, rec->worker.node_pid,
@@ -64,6 +64,9 @@ static void describe(struct buf *b, const struct record *rec)
 		break;
 	case REC_REMOTE:
 		buf__append_span(b, rec->remote.config);
+		break;
+	case REC_GOVERN:
+		buf__printf(b, "%d %d %u", rec->govern.bodies, rec->govern.detached, rec->govern.shift);
 		break;
 	case REC_TICK:
 		break;
@@ -129,6 +132,9 @@ static void what_is_recorded_is_replayed(void **state)
 		{.kind = REC_REMOTE, .t_ns = 5, .remote = {.config = SPAN_LIT("{\"sample_rate\":10}")}},
 		{.kind = REC_TICK, .t_ns = 6},
 		{.kind = REC_CLOSE, .t_ns = 7, .close = {.key = tls, .in_pos = 1, .out_pos = 2}},
+		{.kind = REC_CLOSE, .t_ns = 7, .close = {.key = clear, .in_pos = 9, .limited = true}},
+		{.kind = REC_GOVERN, .t_ns = 7, .govern = {.bodies = false, .shift = 5}},
+		{.kind = REC_GOVERN, .t_ns = 7, .govern = {.bodies = true, .detached = true}},
 		{.kind = REC_EXIT, .t_ns = 8, .exit = {.pid = 100}},
 	};
 	struct recorder *r = recorder__open(path, 42);

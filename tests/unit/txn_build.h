@@ -92,6 +92,7 @@ static inline struct exchange *txn_exchange(const struct txn_spec *s, bool clien
 	bool h2 = client && s->h2;
 
 	x->id = client ? 1 : 2;
+	x->stands_for = 1;
 	x->stream = 1;
 	x->conn.key = (struct conn_key){.pid = 77, .obj = 5, .gen = x->id, .tls = client && s->tls};
 	x->conn.leg = client ? LEG_CLIENT : LEG_UPSTREAM;

@@ -28,6 +28,7 @@ struct rig {
 	unsigned begun, done, ignored, skips;
 	uint64_t skip[2];
 	struct conn_facts last;	 /* of the exchange that came out last */
+	uint32_t stands_for;	 /* likewise */
 	uint64_t open_ids[4096]; /* begun and not done */
 	unsigned nopen;
 };
@@ -130,6 +131,7 @@ static inline void rig_done(void *ctx, struct exchange *x)
 	assert_int_equal(was_open, x->req.head_done);
 	r->done++;
 	r->last = x->conn;
+	r->stands_for = x->stands_for;
 	rig_exchange(&r->brief, x, false);
 	rig_exchange(&r->whole, x, true);
 	exchange__free(x);

@@ -12,6 +12,9 @@
 	X(capture_map_full, "connections the kernel had no room to track")                                             \
 	X(capture_skipped_runs,                                                                                        \
 		"times the kernel left out a program at some process's call, one being under way there")               \
+	X(capture_left_out, "connections left out to stay within max_overhead_percent")                                \
+	X(capture_calls, "system calls of workers that were looked at")                                                \
+	X(capture_tls_calls, "probes hit in the TLS libraries of workers")                                             \
 	X(wire_conns_opened, "connections seen")                                                                       \
 	X(wire_conns_closed, "connections ended")                                                                      \
 	X(wire_conns_not_http, "connections given up because they carry no HTTP")                                      \

@@ -96,6 +96,7 @@ static void give_close(struct intake *in, const struct kt_close *c)
 				.key = {.gen = c->gen, .obj = c->obj, .pid = c->head.pid, .tls = c->tls},
 				.in_pos = c->pos[KT_IN],
 				.out_pos = c->pos[KT_OUT],
+				.limited = c->limited != 0,
 			},
 	};
 

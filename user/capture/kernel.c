@@ -26,7 +26,7 @@
 struct kernel {
 	struct kongtap_bpf *skel;
 	struct bpf_link *links[LINKS_MAX];
-	size_t nlinks;
+	size_t nlinks, nprocess; /* the first of them follow processes */
 	bool multi;
 	uint64_t counted[KT_STAT_COUNT]; /* so far, into the agent's counters */
 	uint64_t counted_skipped;
@@ -70,6 +70,12 @@ static bool is_tls(const struct bpf_program *p)
 static bool is_syscall(const struct bpf_program *p)
 {
 	return strncmp(bpf_program__name(p), "sys_", 4) == 0 && strcmp(bpf_program__name(p), "sys_any") != 0;
+}
+
+/* On one system call, or on all of them. */
+static bool is_call(const struct bpf_program *p)
+{
+	return strncmp(bpf_program__name(p), "sys_", 4) == 0;
 }
 
 static void choose_programs(struct kernel *k, const struct features *f)
@@ -139,8 +145,8 @@ static int attach(struct kernel *k, struct bpf_program *p, struct bpf_link *link
 	return 0;
 }
 
-/* Programs of the host as a whole. The TLS ones wait for a library. */
-static int attach_all(struct kernel *k)
+/* Programs of the host as a whole, on system calls or on processes. The TLS ones wait for a library. */
+static int attach_these(struct kernel *k, bool calls)
 {
 	struct bpf_program *p;
 	int err = 0;
@@ -149,7 +155,7 @@ static int attach_all(struct kernel *k)
 	{
 		const char *section = bpf_program__section_name(p);
 
-		if (!bpf_program__autoload(p) || is_tls(p))
+		if (!bpf_program__autoload(p) || is_tls(p) || is_call(p) != calls)
 			continue;
 		if (is_syscall(p))
 			err = attach(k, p, bpf_program__attach_tracepoint(p, "syscalls", strrchr(section, '/') + 1));
@@ -159,6 +165,20 @@ static int attach_all(struct kernel *k)
 			return err;
 	}
 	return 0;
+}
+
+static void detach_calls(struct kernel *k)
+{
+	while (k->nlinks > k->nprocess)
+		bpf_link__destroy(k->links[--k->nlinks]);
+}
+
+static int attach_all(struct kernel *k)
+{
+	int err = attach_these(k, false);
+
+	k->nprocess = k->nlinks;
+	return err ? err : attach_these(k, true);
 }
 
 static int open_and_load(struct kernel *k, const struct features *f, const struct kernel_options *o)
@@ -300,6 +320,58 @@ static void count_skipped(struct kernel *k)
 	k->counted_skipped = sum;
 }
 
+void kernel__sample(struct kernel *k, uint32_t mask)
+{
+	__atomic_store_n(&k->skel->bss->sample_mask, mask, __ATOMIC_RELEASE);
+}
+
+static void clear(int fd, size_t max)
+{
+	struct kt_conn_key key;
+
+	/* The bound is for a map that others keep changing. */
+	for (size_t i = 0; i < 2 * max && bpf_map_get_next_key(fd, NULL, &key) == 0; i++)
+		bpf_map_delete_elem(fd, &key);
+}
+
+/* A call that a process was in when its end was no longer looked at. */
+static void forget_calls(struct kernel *k)
+{
+	int fd = bpf_map__fd(k->skel->maps.watched);
+	size_t max = bpf_map__max_entries(k->skel->maps.watched), n = 0;
+	uint32_t pid, *at = NULL;
+	struct kt_watch w;
+
+	while (bpf_map_get_next_key(fd, at, &pid) == 0 && n++ < 2 * max) {
+		at = &pid;
+		if (bpf_map_lookup_elem(fd, &pid, &w))
+			continue;
+		w.call.active = 0;
+		bpf_map_update_elem(fd, &pid, &w, BPF_EXIST);
+	}
+}
+
+void kernel__pause(struct kernel *k)
+{
+	__atomic_store_n(&k->skel->bss->ready, 0, __ATOMIC_RELEASE);
+	detach_calls(k);
+	/* A connection that ends now, and whose number another takes, is not seen. */
+	clear(bpf_map__fd(k->skel->maps.conns), bpf_map__max_entries(k->skel->maps.conns));
+}
+
+int kernel__resume(struct kernel *k)
+{
+	int err;
+
+	forget_calls(k);
+	err = attach_these(k, true);
+	if (err)
+		detach_calls(k);
+	else
+		kernel__go(k);
+	return err;
+}
+
 void kernel__counters(struct kernel *k)
 {
 	static const enum counter names[KT_STAT_COUNT] = {
@@ -307,6 +379,9 @@ void kernel__counters(struct kernel *k)
 		[KT_STAT_LOST_CTL] = STAT_capture_lost_control,
 		[KT_STAT_FAULT] = STAT_capture_faults,
 		[KT_STAT_MAP_FULL] = STAT_capture_map_full,
+		[KT_STAT_LEFT_OUT] = STAT_capture_left_out,
+		[KT_STAT_CALLS] = STAT_capture_calls,
+		[KT_STAT_TLS_CALLS] = STAT_capture_tls_calls,
 	};
 	int cpus = libbpf_num_possible_cpus();
 	uint64_t *values;

@@ -35,6 +35,13 @@ bool kernel__captures(const struct kernel *k, uint32_t pid);
 void kernel__sweep(struct kernel *k, uint32_t pid);
 /* Bytes of this connection before these positions need not be copied; UINT64_MAX: none of all that come. */
 int kernel__skip(struct kernel *k, const struct conn_key *key, uint64_t in_until, uint64_t out_until);
+/* Of accepted connections only those whose number has none of these bits set; 0: all. */
+void kernel__sample(struct kernel *k, uint32_t mask);
+/* Takes all hooks on system calls away and forgets all connections; processes are followed on. The caller has detached
+ * the TLS library before. */
+void kernel__pause(struct kernel *k);
+/* Puts them back. 0 or negative errno, the reason logged: it is paused still. */
+int kernel__resume(struct kernel *k);
 /* Brings the agent's counters up to the programs'. */
 void kernel__counters(struct kernel *k);
 

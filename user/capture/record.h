@@ -55,7 +55,17 @@ enum gap_cause {
 	GAP_FAULT = 4,	/* the worker's memory could not be read */
 };
 
-enum record_kind { REC_OPEN = 1, REC_DATA, REC_CLOSE, REC_WORKER, REC_EXIT, REC_TICK, REC_CLOCK, REC_REMOTE };
+enum record_kind {
+	REC_OPEN = 1,
+	REC_DATA,
+	REC_CLOSE,
+	REC_WORKER,
+	REC_EXIT,
+	REC_TICK,
+	REC_CLOCK,
+	REC_REMOTE,
+	REC_GOVERN
+};
 
 struct rec_open {
 	struct conn_key key;
@@ -80,6 +90,7 @@ struct rec_data {
 struct rec_close {
 	struct conn_key key;
 	uint64_t in_pos, out_pos; /* final positions: what is missing up to here is GAP_LOST */
+	bool limited;		  /* it lives on, but is captured no more, to spend less */
 };
 
 enum port_role { PORT_PROXY = 0, PORT_ADMIN, PORT_STATUS, PORT_MANAGER, PORT_CLUSTER, PORT_STREAM, PORT_OTHER };
@@ -119,6 +130,13 @@ struct rec_remote {
 	struct span config; /* body of the collector's GET /v1/config; borrowed */
 };
 
+/* How much is captured from here on (ops/governor.h). */
+struct rec_govern {
+	bool bodies;
+	bool detached;	/* nothing: every connection is lost sight of */
+	uint32_t shift; /* one accepted connection of 1 << shift */
+};
+
 struct record {
 	enum record_kind kind;
 	uint64_t t_ns; /* CLOCK_MONOTONIC; a TICK carries nothing else: time has come this far on all workers */
@@ -130,6 +148,7 @@ struct record {
 		struct rec_exit exit;
 		struct rec_clock clock;
 		struct rec_remote remote;
+		struct rec_govern govern;
 	};
 };
 

@@ -145,7 +145,8 @@ static void put_record(struct buf *b, const struct record *rec)
 		break;
 	case REC_CLOSE:
 		put_key(b, &rec->close.key, rec->close.key.tls ? "ssl_free" : "close");
-		buf__printf(b, ",\"in_pos\":%" PRIu64 ",\"out_pos\":%" PRIu64, rec->close.in_pos, rec->close.out_pos);
+		buf__printf(b, ",\"in_pos\":%" PRIu64 ",\"out_pos\":%" PRIu64 "%s", rec->close.in_pos,
+			rec->close.out_pos, rec->close.limited ? ",\"limited\":true" : "");
 		break;
 	case REC_WORKER:
 		put_worker(b, &rec->worker);
@@ -162,6 +163,11 @@ static void put_record(struct buf *b, const struct record *rec)
 	case REC_REMOTE:
 		buf__append_str(b, ",\"call\":\"remote\"");
 		put_data(b, rec->remote.config);
+		break;
+	case REC_GOVERN:
+		buf__printf(b, ",\"call\":\"govern\",\"bodies\":%s,\"shift\":%u,\"detached\":%s",
+			rec->govern.bodies ? "true" : "false", rec->govern.shift,
+			rec->govern.detached ? "true" : "false");
 		break;
 	}
 	buf__append_str(b, "}\n");

@@ -50,6 +50,16 @@ void source__count(struct source *s)
 		s->ops->count(s);
 }
 
+int source__govern(struct source *s, const struct rec_govern *g)
+{
+	return s->ops->govern ? s->ops->govern(s, g) : 0;
+}
+
+uint64_t source__probe_ns(const struct source *s)
+{
+	return s->ops->probe_ns ? s->ops->probe_ns(s) : 0;
+}
+
 int64_t source__wall_offset(const struct source *s)
 {
 	return s->ops->wall_offset(s);

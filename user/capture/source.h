@@ -14,6 +14,7 @@ struct capture_options {
 	uint64_t ring_bytes; /* data ring, power of two, default 16 MiB */
 	uint32_t call_bytes; /* most bytes copied of one call, default 256 KiB */
 	uint32_t poll_ms;    /* longest time between two looks at the ring, default 10 */
+	uint32_t probe_ns;   /* hidden test option: what one hook takes; 0: as measured */
 	char *force;	     /* hidden test option: comma list of features to treat as missing */
 };
 
@@ -61,6 +62,12 @@ void source__each_tls(const struct source *s, void (*fn)(void *ctx, const struct
 void source__ring(struct source *s, uint64_t *ret_size, uint64_t *ret_peak);
 /* Brings the counters of capture up to date, which are else so within a second; nothing to do for a replay. */
 void source__count(struct source *s);
+/* Capture less, or all again; g->bodies is not its business. Detached, it follows the processes only. 0; negative
+ * errno: it stays as it was (only possible when coming back from detached; the reason has been logged). A replay does
+ * nothing. */
+int source__govern(struct source *s, const struct rec_govern *g);
+/* What the hooks are estimated to have taken from the workers so far, ns; 0 for a replay. */
+uint64_t source__probe_ns(const struct source *s);
 /* wall - monotonic, ns: of this machine now, or the recording's. */
 int64_t source__wall_offset(const struct source *s);
 void source__close(struct source *s); /* NULL is fine */

@@ -17,6 +17,8 @@ struct source_ops {
 	void (*each_tls)(const struct source *s, void (*fn)(void *ctx, const struct source_tls *t), void *ctx);
 	void (*ring)(struct source *s, uint64_t *ret_size, uint64_t *ret_peak);
 	void (*count)(struct source *s);
+	int (*govern)(struct source *s, const struct rec_govern *g);
+	uint64_t (*probe_ns)(const struct source *s);
 	void (*close)(struct source *s);
 };
 

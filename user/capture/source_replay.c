@@ -177,6 +177,11 @@ static int own_line(struct replay *r, const json_t *o, const char *call, struct 
 	} else if (!strcmp(call, "remote")) {
 		rec->kind = REC_REMOTE;
 		err = decode_data(r, o, &rec->remote.config);
+	} else if (!strcmp(call, "govern")) {
+		rec->kind = REC_GOVERN;
+		rec->govern = (struct rec_govern){.bodies = json_is_true(json_object_get(o, "bodies")),
+			.detached = json_is_true(json_object_get(o, "detached")),
+			.shift = (uint32_t)int_of(o, "shift", 0) & 31};
 	} else if (!json_object_get(o, "gen")) {
 		return 0;
 	} else if (!strcmp(call, "open")) {
@@ -191,7 +196,8 @@ static int own_line(struct replay *r, const json_t *o, const char *call, struct 
 		rec->kind = REC_CLOSE;
 		rec->close = (struct rec_close){.key = key_of(o),
 			.in_pos = (uint64_t)int_of(o, "in_pos", 0),
-			.out_pos = (uint64_t)int_of(o, "out_pos", 0)};
+			.out_pos = (uint64_t)int_of(o, "out_pos", 0),
+			.limited = json_is_true(json_object_get(o, "limited"))};
 	} else if (strstr(call, "read") || strstr(call, "write")) {
 		int64_t cause = int_of(o, "cause", 0);
 

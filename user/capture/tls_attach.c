@@ -30,13 +30,15 @@ struct attachment {
 struct user {
 	struct list node;
 	uint32_t pid;
-	struct attachment *at;
+	bool all_only;
+	struct attachment *at; /* NULL: probes are paused */
 };
 
 struct tls_attach {
 	struct kernel *kernel;
 	const struct features *features;
 	struct list attachments, users;
+	bool paused;
 };
 
 /* The mapped file itself, or what lies at its path if that is still the same. */
@@ -247,15 +249,18 @@ static struct user *user_of(const struct tls_attach *t, uint32_t pid)
 	return NULL;
 }
 
-static int use(struct tls_attach *t, uint32_t pid, struct attachment *a)
+/* a NULL: it waits for the end of a pause. */
+static int use(struct tls_attach *t, uint32_t pid, bool all_only, struct attachment *a)
 {
 	struct user *u = calloc(1, sizeof(*u));
 
 	if (!u)
 		return -ENOMEM;
 	u->pid = pid;
+	u->all_only = all_only;
 	u->at = a;
-	a->users++;
+	if (a)
+		a->users++;
 	list_push_back(&t->users, &u->node);
 	return 0;
 }
@@ -275,9 +280,13 @@ int tls_attach__process(struct tls_attach *t, uint32_t pid, bool all_only, struc
 	struct user *u = user_of(t, pid);
 	int err, fd = -1;
 
-	if (u) {
+	if (u && u->at) {
 		*ret = u->at->plan;
 		return 0;
+	}
+	if (t->paused) {
+		err = tls_plan(t->features, pid, ret, NULL);
+		return err || u ? err : use(t, pid, all_only, NULL);
 	}
 	err = tlslib_find(pid, &ret->lib);
 	if (err)
@@ -286,7 +295,7 @@ int tls_attach__process(struct tls_attach *t, uint32_t pid, bool all_only, struc
 	a = find(t, &ret->lib, tlslib_is_shared(&ret->lib) ? pid : 0);
 	if (a) {
 		*ret = a->plan;
-		return use(t, pid, a);
+		return use(t, pid, all_only, a);
 	}
 	err = tls_plan(t->features, pid, ret, &fd);
 	if (err || !ret->n)
@@ -300,7 +309,7 @@ int tls_attach__process(struct tls_attach *t, uint32_t pid, bool all_only, struc
 		err = 0;
 		goto out;
 	}
-	err = use(t, pid, a);
+	err = use(t, pid, all_only, a);
 	if (err)
 		unuse(a);
 out:
@@ -312,7 +321,8 @@ out:
 static void forget(struct user *u)
 {
 	list_remove(&u->node);
-	unuse(u->at);
+	if (u->at)
+		unuse(u->at);
 	free(u);
 }
 
@@ -322,6 +332,43 @@ void tls_attach__forget(struct tls_attach *t, uint32_t pid)
 
 	if (u)
 		forget(u);
+}
+
+void tls_attach__pause(struct tls_attach *t)
+{
+	t->paused = true;
+	for (struct list *i = t->users.next; i != &t->users; i = i->next) {
+		struct user *u = list_entry(i, struct user, node);
+
+		if (u->at)
+			unuse(u->at);
+		u->at = NULL;
+	}
+}
+
+void tls_attach__resume(struct tls_attach *t)
+{
+	struct tls_plan plan;
+	struct list waiting, *i, *tmp;
+	int err;
+
+	t->paused = false;
+	/* Each asks anew, as if it had just been found: its library may be another one by now. */
+	list_init(&waiting);
+	list_for_each_safe (i, tmp, &t->users) {
+		list_remove(i);
+		list_push_back(&waiting, i);
+	}
+	list_for_each_safe (i, tmp, &waiting) {
+		struct user *u = list_entry(i, struct user, node);
+
+		list_remove(i);
+		err = tls_attach__process(t, u->pid, u->all_only, &plan);
+		if (err || (!plan.n && !u->all_only))
+			log_warn("capture", "worker %u: its TLS is not captured any more: %s", u->pid,
+				err ? strerror(-err) : plan.text);
+		free(u);
+	}
 }
 
 void tls_attach__free(struct tls_attach *t)

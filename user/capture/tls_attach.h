@@ -33,6 +33,11 @@ struct tls_attach *tls_attach__new(struct kernel *k, const struct features *f);
 int tls_attach__process(struct tls_attach *t, uint32_t pid, bool all_only, struct tls_plan *ret);
 /* The process is gone: the last one takes the probes with it. */
 void tls_attach__forget(struct tls_attach *t, uint32_t pid);
+/* Takes all probes away, and those that ask meanwhile get none. */
+void tls_attach__pause(struct tls_attach *t);
+/* Puts them back, for all processes that have not been forgotten since. One that cannot be probed any more is logged.
+ */
+void tls_attach__resume(struct tls_attach *t);
 void tls_attach__free(struct tls_attach *t); /* NULL is fine */
 
 #endif

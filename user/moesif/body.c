@@ -56,6 +56,9 @@ static const char *not_whole(const struct message *m, uint64_t limit)
 {
 	if (m->body_len > limit || (m->has_length && m->content_length > limit))
 		return "limit";
+	/* Not even a first byte was to be kept: bodies were given up to spend less. */
+	if (!m->body.max)
+		return "overhead";
 	if (m->body_gap)
 		return m->gap_causes == 1U << GAP_LIMIT ? "limit" : "gap";
 	if (m->end != MSG_COMPLETE)

@@ -225,7 +225,7 @@ static bool sampled(struct work *w)
 	if (w->call.status)
 		snprintf(w->status_text, sizeof(w->status_text), "%d", w->call.status);
 	rate = sample_rate(w->m->remote, w->m->settings.o->plugin_sampling_rule, w->who.user, w->who.company, &facts);
-	w->weight = sample_weight(rate);
+	w->weight = sample_weight(rate) * w->call.t->client->stands_for;
 	return sample_keep(rate, dice(w->m->seed, w->id));
 }
 

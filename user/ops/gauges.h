@@ -23,6 +23,8 @@ struct tls_gauge {
 
 struct gauges {
 	uint64_t workers, connections, exchanges_bytes, exchanges_limit_bytes;
+	uint64_t overhead, overhead_limit;    /* in 1/10000 of all CPUs; limit 0: none, and nothing is measured */
+	int govern_level;		      /* enum governor_level */
 	uint64_t ring_bytes, ring_peak_bytes; /* peak: since it was asked last */
 	bool ships;
 	enum collector_state collector;

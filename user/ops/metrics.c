@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "build_id.h"
+#include "ops/governor.h"
 #include "ops/metrics_counters.h"
 #include "version.h"
 
@@ -77,6 +78,32 @@ static void put_capture(struct expose *x, const struct ops_view *v)
 	put_u64(x, "kongtap_ring_bytes", "size of the buffer between kernel and agent", g->ring_bytes);
 	put_u64(x, "kongtap_ring_peak_bytes", "most bytes that waited in it in the last minute",
 		v->snap.ring_peak_bytes);
+}
+
+/* Nothing is measured where there is no limit. */
+static void put_overhead(struct expose *x, const struct gauges *g)
+{
+	static const char *const levels[] = {"everything", "no_bodies", "sampled", "detached"};
+	char label[32];
+	unsigned now = g->govern_level == GOVERNOR_DETACHED  ? 3
+		       : g->govern_level >= GOVERNOR_SAMPLED ? 2
+							     : (unsigned)g->govern_level;
+
+	if (!g->overhead_limit)
+		return;
+	expose__family(x, "kongtap_overhead_ratio", METRIC_GAUGE,
+		"what the agent and, as estimated, its probes took of all CPUs just now");
+	expose__seconds(x, "kongtap_overhead_ratio", NULL, g->overhead * 100000);
+	expose__family(x, "kongtap_overhead_limit_ratio", METRIC_GAUGE, "what they may take (max_overhead_percent)");
+	expose__seconds(x, "kongtap_overhead_limit_ratio", NULL, g->overhead_limit * 100000);
+	expose__family(
+		x, "kongtap_capture_level", METRIC_GAUGE, "1 for what is captured now, to stay within the limit");
+	for (unsigned i = 0; i < 4; i++) {
+		snprintf(label, sizeof(label), "level=\"%s\"", levels[i]);
+		expose__u64(x, "kongtap_capture_level", label, i == now);
+	}
+	put_u64(x, "kongtap_capture_one_of_connections", "one accepted connection of so many is captured",
+		1u << governor_shift(g->govern_level));
 }
 
 static const char *placement_of(const struct tls_gauge *t)
@@ -187,6 +214,7 @@ int metrics_render(struct buf *out, const struct ops_view *v, bool open_metrics)
 	put_histogram(&x, "kongtap_upstream_latency_seconds",
 		"time until the service answered, as Kong tells it (X-Kong-Upstream-Latency)", &v->tally.upstream);
 	put_capture(&x, v);
+	put_overhead(&x, &v->snap.gauges);
 	put_tls(&x, &v->snap.gauges);
 	metrics_counters(&x);
 	put_delivery(&x, &v->snap.gauges);

@@ -73,6 +73,13 @@ static uint64_t timeval_ns(const struct timeval *t)
 	return (uint64_t)t->tv_sec * NS_PER_S + (uint64_t)t->tv_usec * 1000;
 }
 
+uint64_t process_cpu_ns(void)
+{
+	struct timespec ts;
+
+	return clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts) ? 0 : (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
 void process_read(struct process_facts *ret)
 {
 	struct rusage usage;

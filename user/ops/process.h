@@ -13,6 +13,8 @@ struct process_facts {
 /* Opens what is read later, since by then the agent may not be allowed to. Call it once, first; tells when the process
  * was started, wall clock, ns (0: not known). */
 uint64_t process_start(void);
+/* CPU time so far, all threads. Any thread. */
+uint64_t process_cpu_ns(void);
 /* A fact that cannot be read is 0. One thread at a time. */
 void process_read(struct process_facts *ret);
 

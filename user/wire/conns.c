@@ -12,6 +12,9 @@
  * in `idle`, the one that was quiet for longest first. So a tick looks only at those whose time has come. */
 struct conns {
 	struct wire_limits limits;
+	uint32_t request_body, response_body; /* while bodies are captured */
+	bool without_bodies;
+	uint32_t stands_for;
 	struct wire_budget budget;
 	struct conn_ignore_sink ignore;
 	struct proto_env env; /* what a connection's environment is copied from */
@@ -29,11 +32,17 @@ struct conns *conns__new(const struct wire_limits *limits, struct exchange_sink 
 	if (!c)
 		return NULL;
 	c->limits = *limits;
+	c->request_body = limits->request_body;
+	c->response_body = limits->response_body;
+	c->stands_for = 1;
 	c->budget.max = limits->total_bytes;
 	c->ignore = ignore;
 	c->next_serial = c->next_exchange = 1;
-	c->env = (struct proto_env){
-		.limits = &c->limits, .budget = &c->budget, .sink = sink, .next_exchange_id = &c->next_exchange};
+	c->env = (struct proto_env){.limits = &c->limits,
+		.budget = &c->budget,
+		.stands_for = &c->stands_for,
+		.sink = sink,
+		.next_exchange_id = &c->next_exchange};
 	list_init(&c->busy);
 	list_init(&c->idle);
 	if (hmap__init(&c->map) || workers__init(&c->workers, WORKERS_MAX)) {
@@ -44,10 +53,17 @@ struct conns *conns__new(const struct wire_limits *limits, struct exchange_sink 
 	return c;
 }
 
+static void apply_bodies(struct conns *c)
+{
+	c->limits.request_body = c->without_bodies ? 0 : c->request_body;
+	c->limits.response_body = c->without_bodies ? 0 : c->response_body;
+}
+
 void conns__set_bodies(struct conns *c, uint32_t request, uint32_t response)
 {
-	c->limits.request_body = request;
-	c->limits.response_body = response;
+	c->request_body = request;
+	c->response_body = response;
+	apply_bodies(c);
 }
 
 /* Without gen: the lives of one fd or SSL pointer are found together. */
@@ -230,7 +246,7 @@ static void on_close(struct conns *c, const struct rec_close *cl, uint64_t t_ns)
 		return;
 	end_stream(it, DIR_IN, cl->in_pos, t_ns);
 	end_stream(it, DIR_OUT, cl->out_pos, t_ns);
-	end(c, it, ENDING_CLOSE, t_ns);
+	end(c, it, cl->limited ? ENDING_LIMIT : ENDING_CLOSE, t_ns);
 }
 
 static void on_worker_exit(struct conns *c, uint32_t pid, uint64_t t_ns)
@@ -287,6 +303,16 @@ static void on_tick(struct conns *c, uint64_t now_ns)
 	}
 }
 
+/* For calls that begin from here on. */
+static void on_govern(struct conns *c, const struct rec_govern *g, uint64_t t_ns)
+{
+	c->without_bodies = !g->bodies;
+	apply_bodies(c);
+	c->stands_for = 1u << g->shift;
+	if (g->detached)
+		conns__flush(c, t_ns);
+}
+
 void conns__on_record(struct conns *c, const struct record *rec)
 {
 	if (rec->t_ns > c->now_ns)
@@ -306,6 +332,9 @@ void conns__on_record(struct conns *c, const struct record *rec)
 		return;
 	case REC_EXIT:
 		on_worker_exit(c, rec->exit.pid, rec->t_ns);
+		return;
+	case REC_GOVERN:
+		on_govern(c, &rec->govern, rec->t_ns);
 		return;
 	case REC_TICK:
 		on_tick(c, c->now_ns);

@@ -25,7 +25,8 @@ struct conn_ignore_sink {
 struct conns *conns__new(const struct wire_limits *limits, struct exchange_sink sink, struct conn_ignore_sink ignore);
 /* Other limits on bodies, for messages that begin from now on. */
 void conns__set_bodies(struct conns *c, uint32_t request, uint32_t response);
-/* OPEN, DATA, CLOSE, WORKER, EXIT, TICK. Never fails: what cannot be kept is counted and given up as a whole. */
+/* OPEN, DATA, CLOSE, WORKER, EXIT, TICK, GOVERN. Never fails: what cannot be kept is counted and given up as a whole.
+ */
 void conns__on_record(struct conns *c, const struct record *rec);
 /* Everything that is still open is handed on (as if the connections closed at t_ns, with MSG_OPEN left as the end). */
 void conns__flush(struct conns *c, uint64_t t_ns);

@@ -49,6 +49,8 @@ struct exchange *exchange__new(const struct proto_env *env, uint32_t stream, uin
 	x->id = (*env->next_exchange_id)++;
 	x->stream = stream;
 	x->conn = *env->facts;
+	/* The capture leaves out only such whose beginning it saw. */
+	x->stands_for = env->stands_for && env->facts->origin == CONN_ACCEPTED ? *env->stands_for : 1;
 	ml.body = upstream ? 0 : l->request_body;
 	message__init(&x->req, &ml);
 	ml.body = upstream ? 0 : l->response_body;

@@ -28,10 +28,11 @@ struct exchange {
 	struct message req, resp;
 	bool upgraded; /* 101, or 2xx to CONNECT: bytes after it are counted, not parsed */
 	uint64_t upgraded_in, upgraded_out;
-	bool client_gone;  /* connection was closed by the peer before the response was complete */
-	bool refused;	   /* HTTP/2: the server says that it did nothing with it (GOAWAY, REFUSED_STREAM) */
-	uint64_t t_end_ns; /* when it was over: last byte or close */
-	size_t mem;	   /* bytes charged to the wire's budget for it */
+	bool client_gone;    /* connection was closed by the peer before the response was complete */
+	bool refused;	     /* HTTP/2: the server says that it did nothing with it (GOAWAY, REFUSED_STREAM) */
+	uint64_t t_end_ns;   /* when it was over: last byte or close */
+	uint32_t stands_for; /* calls: more than 1 while only a part of the connections is captured */
+	size_t mem;	     /* bytes charged to the wire's budget for it */
 };
 
 /* Frees both messages and the exchange. NULL is fine. */

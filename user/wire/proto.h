@@ -44,6 +44,7 @@ struct proto_env {
 	struct wire_budget *budget;
 	uint64_t *conn_used;		/* what this connection's exchanges hold; NULL: not watched */
 	const enum conn_ending *ending; /* NULL: ENDING_CLOSE */
+	const uint32_t *stands_for;	/* what an accepted connection stands for now; NULL: itself */
 	const struct conn_facts *facts; /* owned by the connection, stays valid, may be completed (fd, addresses) */
 	struct exchange_sink sink;
 	uint64_t *next_exchange_id;

@@ -23,6 +23,7 @@
 #include "capture/recorder.h"
 #include "moesif/rules.h"
 #include "observe.h"
+#include "ops/balance.h"
 #include "ops/governor.h"
 #include "ops/notify.h"
 #include "ops/ops.h"
@@ -55,6 +56,7 @@ struct agent {
 	uint64_t now, last_tick; /* time of the records, monotonic ns */
 	uint64_t last_status;
 	unsigned long record_failures;
+	uint64_t left_in_spool; /* events, at the end */
 
 	pthread_mutex_t remote_lock;
 	struct buf remote;	/* newest remote configuration, until the loop has taken it */
@@ -441,6 +443,8 @@ static int run_live(struct agent *a)
 		log_err("capture", "cannot start capturing: %s", strerror(-err));
 		return err;
 	}
+	if (privs_bound_memory(a->config->memory_bytes))
+		log_debug("agent", "no limit on memory: %s", strerror(errno));
 	err = drop_privileges(a);
 	if (err)
 		return err;
@@ -486,6 +490,26 @@ static int run_replay(struct agent *a)
 	return err == -ENODATA ? 0 : err < 0 ? err : 0;
 }
 
+/* Where they all went. What is missing from the sum would be a defect of ours, and is said like any other number. */
+static void say_balance(const struct balance *b, uint64_t waiting)
+{
+	char text[512];
+
+	if (!stats_get(b->of))
+		return;
+	balance_text(b, waiting, text, sizeof(text));
+	log_info("agent", "%s", text);
+}
+
+static void stop_shipper(struct agent *a)
+{
+	struct ship_status s;
+
+	shipper__stop(a->shipper);
+	shipper__status(a->shipper, &s);
+	a->left_in_spool = s.spooled_events;
+}
+
 static void say_farewell(const struct agent *a)
 {
 	char delivered[48] = "";
@@ -499,6 +523,9 @@ static void say_farewell(const struct agent *a)
 		" stream bytes lost",
 		stats_get(STAT_txn_seen), stats_get(STAT_txn_events), delivered, stats_get(STAT_capture_lost_data),
 		stats_get(STAT_wire_gap_lost));
+	say_balance(&balance_of_calls, 0);
+	if (a->shipper)
+		say_balance(&balance_of_events, a->left_in_spool);
 }
 
 int agent__run(struct agent *a)
@@ -512,7 +539,7 @@ int agent__run(struct agent *a)
 	conns__flush(a->conns, a->now);
 	join__flush(a->join);
 	if (a->shipper)
-		shipper__stop(a->shipper);
+		stop_shipper(a);
 	out = output__close(a->output);
 	a->output = NULL;
 	say_farewell(a);

@@ -63,6 +63,7 @@ static char **argv_copy(int argc, char **argv)
 struct config *config__new(void)
 {
 	struct config *c = calloc(1, sizeof(*c));
+	struct report none = {0};
 
 	if (!c)
 		return NULL;
@@ -73,6 +74,8 @@ struct config *config__new(void)
 	join_limits_default(&c->join);
 	c->log_level = LOG_LVL_INFO;
 	c->sandbox = true;
+	c->memory_bytes = 64u << 20;
+	config_settle_memory(c, &none);
 	c->metrics_listen = strdup("127.0.0.1:9464");
 	if (!c->metrics_listen || !c->ship.api_endpoint || !c->moesif.api_version ||
 		!c->moesif.authorization_header_name || !c->moesif.authorization_user_id_field) {
@@ -249,6 +252,7 @@ static int finish(struct config *c, struct report *r)
 	settle_output(c);
 	check_listen(c, r);
 	settle_bodies(c);
+	config_settle_memory(c, r);
 	if (r->errors)
 		return -EINVAL;
 	if (layer_of(c, "application_id") == LAYER_FLAG && !c->application_id_file)

@@ -106,6 +106,8 @@ int option_format(const struct config *c, const struct option *o, struct buf *ou
 /* What an option takes, in words: "a number of bytes from 1 to 5". */
 void option_expects(const struct option *o, char *out, size_t size);
 
+/* Derives what was not given from memory_bytes, checks what was. */
+void config_settle_memory(struct config *c, struct report *r);
 /* Reads a whole file of at most `max` bytes into an empty buf. 0 or negative errno (-EFBIG too large). `mode`, if not
  * NULL, gets its permission bits. */
 int config_read_file(const char *path, size_t max, struct buf *ret, unsigned *mode);

@@ -223,6 +223,9 @@ const struct option option_table[] = {
 	 .help = "most connections watched at once"},
 	{"connection_bytes", OPT_U32, UNIT_BYTES, AT(wire.conn_bytes), RANGE(64 * KIB, GIB), .group = G_LIMITS,
 	 .help = "most memory for the open calls of one connection"},
+	{"memory_bytes", OPT_U64, UNIT_BYTES, AT(memory_bytes), RANGE(4 * MIB, 256 * GIB), .group = G_LIMITS,
+	 .help = "most memory for all that grows with the traffic, the ring apart; wire_bytes, queue_bytes and join_bytes "
+		 "are shares of it unless they are given"},
 	{"wire_bytes", OPT_U64, UNIT_BYTES, AT(wire.total_bytes), RANGE(MIB, 64 * GIB), .group = G_LIMITS,
 	 .help = "most memory for open calls; beyond it bodies are left out"},
 	{"stream_idle", OPT_U64, UNIT_MS, AT(wire.stream_idle_ns), .scale = NS_PER_MS, RANGE(0, 24 * HOUR_MS),

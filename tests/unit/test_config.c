@@ -792,6 +792,40 @@ static void globs_take_linear_time(void **state)
 	config__free(c);
 }
 
+static uint64_t memory_of_stages(const struct config *c)
+{
+	return c->wire.total_bytes + c->ship.queue_bytes + c->join.waiting_bytes + c->moesif.learn_consumers_bytes;
+}
+
+static void memory_is_shared_out(void **state)
+{
+	struct config *c = GOOD("run");
+
+	(void)state;
+	assert_int_equal(c->memory_bytes, 64 << 20);
+	assert_int_equal(c->wire.total_bytes, 32 << 20);
+	assert_int_equal(c->ship.queue_bytes, 16 << 20);
+	assert_int_equal(c->join.waiting_bytes, 8 << 20);
+	assert_int_equal(c->moesif.learn_consumers_bytes, 4 << 20);
+	config__free(c);
+	c = GOOD("run", "--memory-bytes", "8MiB");
+	assert_in_range(memory_of_stages(c), 7 << 20, 8 << 20);
+	config__free(c);
+	/* What is given counts, the rest shares what it leaves. */
+	c = GOOD("run", "--queue-bytes", "40MiB", "--learn-consumers-max", "9");
+	assert_int_equal(c->ship.queue_bytes, 40 << 20);
+	assert_in_range(c->wire.total_bytes, 13 << 20, 16 << 20);
+	assert_in_range(memory_of_stages(c), 59 << 20, 60 << 20);
+	config__free(c);
+	assert_int_equal(LOAD(&c, "run", "--queue-bytes", "60MiB"), -EINVAL);
+	expect_said(
+		"memory_bytes: wire_bytes, queue_bytes and join_bytes as given leave too little of its 67108864 bytes");
+	assert_int_equal(
+		LOAD(&c, "run", "--wire-bytes", "6MiB", "--join-bytes", "3MiB", "--memory-bytes", "8MiB"), -EINVAL);
+	/* What it asks for is enough. */
+	config__free(GOOD("run", "--queue-bytes", "60MiB", "--memory-bytes", "65MiB"));
+}
+
 /* docs/CONFIGURATION.md is what the table says: tests run from the root of the tree. */
 static void the_reference_is_up_to_date(void **state)
 {
@@ -844,6 +878,7 @@ int main(void)
 		T(bodies_are_captured_as_far_as_they_are_wanted),
 		T(filters_by_host_path_and_port),
 		T(filters_by_namespace_and_pod),
+		T(memory_is_shared_out),
 		T(globs_take_linear_time),
 		T(the_reference_is_up_to_date),
 	};

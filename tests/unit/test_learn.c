@@ -15,7 +15,7 @@ static struct fingerprint fp(uint32_t n)
 
 static void test_bounded(void **state)
 {
-	struct learn *l = learn__new(100, 60);
+	struct learn *l = learn__new(100, 60, 1 << 20);
 	const struct consumer c = {.username = S("u")};
 	struct consumer got;
 	struct fingerprint f;
@@ -39,18 +39,44 @@ static void test_bounded(void **state)
 		learn__observe(l, &other, &c, 2);
 	}
 	assert_true(learn__find(l, &f, 2, &got));
-	learn__set_limits(l, 10, 60);
+	learn__set_limits(l, 10, 60, 1 << 20);
 	assert_int_equal(learn__count(l), 10);
-	learn__set_limits(l, 0, 60);
+	learn__set_limits(l, 0, 60, 1 << 20);
 	learn__observe(l, &f, &c, 2);
 	assert_int_equal(learn__count(l), 0);
 	learn__free(l);
 	learn__free(NULL);
 }
 
+/* As many as there is memory for, whatever their length. */
+static void test_bytes(void **state)
+{
+	char text[CONSUMER_TEXT_MAX] = {0};
+	struct learn *l = learn__new(1000000, 60, 64 << 10);
+	uint32_t most = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < 5000; i++) {
+		struct consumer c = {.username = span_of(text, i % 7 ? 8 : CONSUMER_TEXT_MAX)}, got;
+		struct fingerprint f = fp(i);
+
+		learn__observe(l, &f, &c, 1);
+		assert_true(learn__find(l, &f, 1, &got));
+		assert_true(learn__bytes(l) <= 64 << 10);
+		most = learn__count(l) > most ? learn__count(l) : most;
+	}
+	assert_true(most > 100);
+	learn__set_limits(l, 1000000, 60, 4 << 10);
+	assert_in_range(learn__bytes(l), 1, 4 << 10);
+	learn__set_limits(l, 1000000, 60, 0);
+	assert_int_equal(learn__count(l), 0);
+	assert_int_equal(learn__bytes(l), 0);
+	learn__free(l);
+}
+
 static void test_aged(void **state)
 {
-	struct learn *l = learn__new(10, 60);
+	struct learn *l = learn__new(10, 60, 1 << 20);
 	const struct consumer c = {.id = S("i")};
 	const uint64_t s = 1000000000;
 	struct consumer got;
@@ -73,7 +99,7 @@ static void test_aged(void **state)
 
 static void test_contradicted(void **state)
 {
-	struct learn *l = learn__new(10, 60);
+	struct learn *l = learn__new(10, 60, 1 << 20);
 	const struct consumer a = {.id = S("a"), .credential = S("k1")}, a2 = {.id = S("a"), .credential = S("k2")};
 	const struct consumer b = {.id = S("b")};
 	const uint64_t s = 1000000000;
@@ -102,7 +128,7 @@ static void test_contradicted(void **state)
 
 static void test_too_long(void **state)
 {
-	struct learn *l = learn__new(10, 60);
+	struct learn *l = learn__new(10, 60, 1 << 20);
 	char text[CONSUMER_TEXT_MAX + 1] = {0};
 	struct consumer c = {.username = span_of(text, CONSUMER_TEXT_MAX)}, got;
 	struct fingerprint f = fp(1);
@@ -125,6 +151,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bounded),
+		cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_aged),
 		cmocka_unit_test(test_contradicted),
 		cmocka_unit_test(test_too_long),

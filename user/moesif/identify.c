@@ -46,10 +46,10 @@ static int set_learn(struct identifier *i, const struct moesif_options *o)
 		return 0;
 	}
 	if (i->learn) {
-		learn__set_limits(i->learn, o->learn_consumers_max, o->learn_consumers_ttl);
+		learn__set_limits(i->learn, o->learn_consumers_max, o->learn_consumers_ttl, o->learn_consumers_bytes);
 		return 0;
 	}
-	i->learn = learn__new(o->learn_consumers_max, o->learn_consumers_ttl);
+	i->learn = learn__new(o->learn_consumers_max, o->learn_consumers_ttl, o->learn_consumers_bytes);
 	return i->learn ? 0 : -ENOMEM;
 }
 

@@ -20,10 +20,10 @@ struct learn {
 	struct hmap map;
 	struct list lru;
 	uint32_t max;
-	uint64_t ttl_ns;
+	uint64_t ttl_ns, bytes, max_bytes;
 };
 
-struct learn *learn__new(uint32_t max, uint32_t ttl_seconds)
+struct learn *learn__new(uint32_t max, uint32_t ttl_seconds, uint64_t bytes)
 {
 	struct learn *l = calloc(1, sizeof(*l));
 
@@ -35,28 +35,36 @@ struct learn *learn__new(uint32_t max, uint32_t ttl_seconds)
 		errno = ENOMEM;
 		return NULL;
 	}
-	learn__set_limits(l, max, ttl_seconds);
+	learn__set_limits(l, max, ttl_seconds, bytes);
 	return l;
+}
+
+/* With its share of the table and what the allocator puts before it. */
+static uint64_t size_of(const struct entry *e)
+{
+	return sizeof(*e) + e->len[0] + e->len[1] + e->len[2] + e->len[3] + 4 * sizeof(void *);
 }
 
 static void drop(struct learn *l, struct entry *e)
 {
+	l->bytes -= size_of(e);
 	hmap__remove(&l->map, &e->node);
 	list_remove(&e->lru);
 	free(e);
 }
 
-static void drop_oldest(struct learn *l, uint32_t keep)
+static void drop_oldest(struct learn *l, uint32_t keep, uint64_t keep_bytes)
 {
-	while (l->map.count > keep)
+	while (l->map.count > keep || l->bytes > keep_bytes)
 		drop(l, list_entry(l->lru.next, struct entry, lru));
 }
 
-void learn__set_limits(struct learn *l, uint32_t max, uint32_t ttl_seconds)
+void learn__set_limits(struct learn *l, uint32_t max, uint32_t ttl_seconds, uint64_t bytes)
 {
 	l->max = max;
+	l->max_bytes = bytes;
 	l->ttl_ns = ttl_seconds * 1000000000ULL;
-	drop_oldest(l, max);
+	drop_oldest(l, max, bytes);
 }
 
 /* The fingerprint is a keyed hash already: nobody outside can aim at a slot. */
@@ -135,11 +143,12 @@ static void insert(struct learn *l, struct entry *e)
 {
 	if (!e)
 		return;
-	if (!l->max) {
+	if (!l->max || size_of(e) > l->max_bytes) {
 		free(e);
 		return;
 	}
-	drop_oldest(l, l->max - 1);
+	drop_oldest(l, l->max - 1, l->max_bytes - size_of(e));
+	l->bytes += size_of(e);
 	hmap__insert(&l->map, &e->node, slot_of(&e->f));
 	list_push_back(&l->lru, &e->lru);
 }
@@ -204,11 +213,16 @@ uint32_t learn__count(const struct learn *l)
 	return (uint32_t)l->map.count;
 }
 
+uint64_t learn__bytes(const struct learn *l)
+{
+	return l->bytes;
+}
+
 void learn__free(struct learn *l)
 {
 	if (!l)
 		return;
-	drop_oldest(l, 0);
+	drop_oldest(l, 0, 0);
 	hmap__free(&l->map);
 	free(l);
 }

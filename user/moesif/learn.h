@@ -24,9 +24,9 @@ struct consumer {
 
 struct learn;
 
-/* NULL and errno ENOMEM. */
-struct learn *learn__new(uint32_t max, uint32_t ttl_seconds);
-void learn__set_limits(struct learn *l, uint32_t max, uint32_t ttl_seconds);
+/* At most `max` credentials in at most `bytes` of memory, the oldest go first. NULL and errno ENOMEM. */
+struct learn *learn__new(uint32_t max, uint32_t ttl_seconds, uint64_t bytes);
+void learn__set_limits(struct learn *l, uint32_t max, uint32_t ttl_seconds, uint64_t bytes);
 /* A call with this credential was this consumer's. */
 void learn__observe(struct learn *l, const struct fingerprint *f, const struct consumer *c, uint64_t t_ns);
 /* Kong refused the credential, or took its bearer for anonymous. */
@@ -34,6 +34,7 @@ void learn__contradict(struct learn *l, const struct fingerprint *f, uint64_t t_
 /* Points into the entry: good until the next call. */
 bool learn__find(struct learn *l, const struct fingerprint *f, uint64_t t_ns, struct consumer *ret);
 uint32_t learn__count(const struct learn *l);
+uint64_t learn__bytes(const struct learn *l);
 void learn__free(struct learn *l); /* NULL is fine */
 
 #endif

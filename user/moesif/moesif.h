@@ -36,6 +36,7 @@ struct moesif_options {
 	bool learn_consumers;		    /* true: consumer of a call without upstream leg by credential */
 	uint32_t learn_consumers_max;	    /* 65536 entries */
 	uint32_t learn_consumers_ttl;	    /* seconds, 3600 */
+	uint64_t learn_consumers_bytes;	    /* of memory, 4 MiB */
 	bool hash_session_token;	    /* false: raw as the plugin does; redact_credentials turns it on */
 	char *session_token_key;	    /* of that hash (HMAC): the same on every node; NULL: a fixed one */
 	struct strlist api_key_names;	    /* headers and query names: apikey, api-key, x-api-key, api_key */

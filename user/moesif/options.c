@@ -35,6 +35,7 @@ void moesif_options_default(struct moesif_options *o)
 		.learn_consumers = true,
 		.learn_consumers_max = 65536,
 		.learn_consumers_ttl = 3600,
+		.learn_consumers_bytes = 4u << 20,
 		.decoded_body_limit = 1 << 20,
 		.event_limit = 1000000,
 	};

@@ -41,6 +41,29 @@ void privs_start(void)
 		log_debug("privs", "PR_SET_DUMPABLE: %s", strerror(errno));
 }
 
+/* What the threads of a resolver and of allocators that keep apart for each thread may take besides. */
+#define BESIDES (64ull << 20)
+
+int privs_bound_memory(uint64_t more)
+{
+	unsigned long data = 0;
+	struct rlimit l;
+	char text[256];
+	ssize_t n;
+	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	/* proc(5): size resident shared text lib data … in pages */
+	if (sscanf(text, "%*u %*u %*u %*u %*u %lu", &data) != 1)
+		return -EBADMSG;
+	l.rlim_cur = l.rlim_max = data * (unsigned long)sysconf(_SC_PAGESIZE) + more + BESIDES;
+	return setrlimit(RLIMIT_DATA, &l) ? -errno : 0;
+}
+
 /* Leaves this thread with the capabilities of `keep` that it has. */
 static int keep_only(const unsigned *keep, size_t n)
 {

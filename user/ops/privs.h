@@ -9,6 +9,7 @@
 #define KT_OPS_PRIVS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 struct privs_options {
@@ -23,6 +24,10 @@ void privs_start(void);
  * either: capabilities belong to threads, and a new thread has those of its maker. -EAGAIN when no thread can be had.
  */
 int privs_without(int (*fn)(void *ctx), void *ctx);
+
+/* A net under the limits of the stages: from here on the process may map this much more of its own memory, and stacks
+ * for a few threads, and an allocation beyond it fails. 0 or negative errno. */
+int privs_bound_memory(uint64_t more);
 
 /* After everything is attached: gives up what is not needed from here on, in this thread; sets no_new_privs and the
  * filter, in all threads. 0, or negative errno when capabilities could not be given up. A filter that the kernel

@@ -674,6 +674,7 @@ static void open_governor(struct agent *a)
 		.budget_percent = c->max_overhead_percent,
 		.cpus = cpus > 0 ? (uint32_t)cpus : 1,
 		.window_ns = c->overhead_window * 1000000ull,
+		.calm = c->overhead_calm,
 		.retry_ns = c->overhead_retry * 1000000ull,
 	};
 

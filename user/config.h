@@ -57,7 +57,8 @@ struct config {
 	bool debug;				  /* the plugin's name for log_level debug */
 	char *metrics_listen;			  /* address:port; NULL: no endpoint */
 	uint32_t max_overhead_percent;		  /* of all CPUs; 0: no limit */
-	uint32_t overhead_window, overhead_retry; /* ms; 0: the governor's own */
+	uint32_t overhead_window, overhead_retry; /* ms; 0: the governor's own … */
+	uint32_t overhead_calm;			  /* … and windows */
 	uint64_t memory_bytes;	    /* most memory that grows with the traffic; the stages have their shares */
 	bool sandbox;		    /* give up privileges once everything is attached */
 	uint32_t status_page_calls; /* last calls that the status page shows; 0: none */

@@ -260,6 +260,8 @@ const struct option option_table[] = {
 	 .group = G_TEST, .help = "wait after the collector refused the application id"},
 	{"overhead_window", OPT_U32, UNIT_MS, OPTION_HIDDEN, AT(overhead_window), RANGE(0, HOUR_MS), .group = G_TEST,
 	 .help = "time over which overhead is averaged; 0: 1 s"},
+	{"overhead_calm", OPT_U32, .flags = OPTION_HIDDEN, AT(overhead_calm), RANGE(0, 1000), .group = G_TEST,
+	 .help = "windows of little overhead before more is captured again; 0: 30"},
 	{"overhead_retry", OPT_U32, UNIT_MS, OPTION_HIDDEN, AT(overhead_retry), RANGE(0, HOUR_MS), .group = G_TEST,
 	 .help = "first time for which nothing is captured when even little costs too much; 0: 1 min"},
 	{"overhead_probe_ns", OPT_U32, .flags = OPTION_HIDDEN, AT(capture.probe_ns), RANGE(0, 1000000000),

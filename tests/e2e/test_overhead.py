@@ -14,17 +14,18 @@ from lib import Agent, Checks, Gateway, GatewayError, Process, Workdir, read_jso
 from test_ops import free_port, metrics_of
 
 BUDGET = 5
-WINDOW_MS = 200
+CALM = 14
+WINDOW_MS = 300
 LEFT_OUT = r"to stay within max_overhead_percent bodies are left out"
 ONE_OF = r"one connection of (\d+) is captured"
 OFF = r"CAPTURE IS OFF"
 ALL = r"within max_overhead_percent again: everything is captured"
 
 
-def limited(gateway, directory, port, *more):
+def limited(gateway, directory, port, calm, *more):
     return Agent("--prefix", gateway.prefix, "--output", "jsonl", "--output-file", directory / "events.jsonl",
                  "--metrics-listen", f"127.0.0.1:{port}", "--max-overhead-percent", BUDGET,
-                 "--overhead-window", WINDOW_MS, "--overhead-probe-ns", 100000, *more)
+                 "--overhead-window", WINDOW_MS, "--overhead-probe-ns", 100000, "--overhead-calm", calm, *more)
 
 
 def load(gateway):
@@ -74,20 +75,20 @@ def levels_said(agent):
 def sampled_and_back(t):
     what = "sampled"
     with Workdir() as directory, Gateway(directory / "gateway") as gateway, \
-            limited(gateway, directory, port := free_port()) as agent:
+            limited(gateway, directory, port := free_port(), CALM) as agent:
         agent.wait_ready()
         with load(gateway) as traffic:
             agent.wait_line(r"one connection of 4 is captured")
             traffic.process.kill()
             traffic.wait()
-        # The level holds for 30 windows at least; whichever it was that the load had led to when it ended.
+        # The level holds for CALM windows at least; whichever it was that the load had led to when it ended.
         time.sleep(3 * WINDOW_MS / 1000)
         one_of = levels_said(agent)[-1]
         t.equal(f"{what}: in this order", levels_said(agent)[:3], [1, 2, 4])
         values = metrics_of(port)
         t.equal(f"{what}: the level is in the metrics",
                 (values['kongtap_capture_level{level="sampled"}'], values["kongtap_overhead_limit_ratio"]), (1, BUDGET / 100))
-        records = inside(gateway, each_alone, 150, 0.02)
+        records = inside(gateway, each_alone, 120, 0.015)
         t.equal(f"{what}: the level held meanwhile", levels_said(agent)[-1], one_of)
         time.sleep(1)
         events = ours(directory, records)
@@ -120,7 +121,7 @@ def held_connection(tls):
 def detached_and_back(t):
     what = "detached"
     with Workdir() as directory, Gateway(directory / "gateway") as gateway, \
-            limited(gateway, directory, free_port(), "--overhead-retry", "1500") as agent:
+            limited(gateway, directory, free_port(), 3, "--overhead-retry", "1500") as agent:
         agent.wait_ready()
         held = [inside(gateway, held_connection, tls) for tls in (False, True)]
         attached = probes(agent)

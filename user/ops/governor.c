@@ -94,8 +94,13 @@ bool governor__tick(struct governor *g, uint64_t now_ns, uint64_t spent_ns)
 	if (first)
 		return false;
 	g->share = (uint64_t)((double)spent * WHOLE / ((double)passed * g->o.cpus));
-	if (g->level == GOVERNOR_DETACHED)
-		return now_ns >= g->retry_at_ns ? go_up(g, now_ns) : false;
+	if (g->level == GOVERNOR_DETACHED) {
+		if (now_ns < g->retry_at_ns)
+			return false;
+		/* Not out of patience, which has a wait of its own here. */
+		enter(g, GOVERNOR_DETACHED - 1, now_ns);
+		return true;
+	}
 	return judge(g, now_ns);
 }
 

@@ -1,0 +1,315 @@
+#!/usr/bin/env python3
+"""Never lose, never hurt: the collector, its name, the disk, the ring, the agent itself and the gateway fail while real calls
+pass. After each fault the sums are exact and every event that no documented limit excuses has arrived.
+
+The times are short so that this runs with every change; `make torture` runs it with those of a bad day:
+KONGTAP_TEST_OUTAGE (seconds, 3), KONGTAP_TEST_STOP (seconds, 2), KONGTAP_TEST_KILLS (5)."""
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from compare import compare
+from gateway import PORTS
+from h1life import Call, inside
+from lib import Agent, Checks, Collector, Gateway, GatewayError, Process, Workdir, client, read_jsonl, wait_for
+
+OUTAGE = float(os.environ.get("KONGTAP_TEST_OUTAGE", "3"))
+STOP = float(os.environ.get("KONGTAP_TEST_STOP", "2"))
+KILLS = int(os.environ.get("KONGTAP_TEST_KILLS", "5"))
+APPLICATION_ID = "kongtap-fault-suite"
+SYNC_MS = 200
+QUICK = ("--retry-base", "50", "--retry-max", "200", "--batch-age", "100", "--spool-sync", SYNC_MS, "--metrics-listen", "none")
+# From the end of a call to its being on disk: the ring is read, the upstream leg waited for, the interval waited out twice.
+MATURE = 1.5 + 2 * SYNC_MS / 1000
+
+
+def tap(gateway, collector, spool, *more, url=None, wrapper=()):
+    return Agent("--prefix", gateway.prefix, "--spool-dir", spool, *QUICK, *more, wrapper=wrapper,
+                 env={"KONGTAP_APPLICATION_ID": APPLICATION_ID, "KONGTAP_API_ENDPOINT": url or collector.url})
+
+
+@contextmanager
+def place(name, *collector_args):
+    """Directory, gateway, collector."""
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway, \
+            Collector(directory / "taken.jsonl", "--app-id", APPLICATION_ID, *collector_args) as collector:
+        yield directory, gateway, collector
+
+
+def traffic(gateway, directory, name, seconds, rate=100):
+    record = directory / f"{name}.client.jsonl"
+    return record, client(gateway, record, "--calls", int(seconds * rate), "--rate", rate, "--seed", name, "--connections", 8)
+
+
+def done(t, what, running):
+    t.equal(f"{what}: the client's exit code", running.wait(300), 0)
+
+
+def id_of(event):
+    return ((event.get("response") or {}).get("headers") or {}).get("x-kong-request-id")
+
+
+def missing(collector, records, seconds=30):
+    """Calls of these records that have not arrived."""
+    wanted = {entry["id"] for record in records for entry in read_jsonl(record) if entry.get("id")}
+    try:
+        wait_for(lambda: wanted <= set(map(id_of, collector.events())), seconds, "the events")
+    except GatewayError:
+        pass
+    return len(wanted - set(map(id_of, collector.events())))
+
+
+def balance(agent, of):
+    """{way: number} of the line that says where the calls or events went."""
+    lines = [match for line in agent.lines["stderr"] if (match := re.search(rf"(\d+) {of}: (.*)$", line))]
+    return int(lines[-1][1]), {way: int(n) for n, way in re.findall(r"(-?\d+) ([^,]+)", lines[-1][2])}
+
+
+def ends_well(t, what, agent, *excused):
+    """Stops it; the sums must be exact, and nothing dropped but for these causes."""
+    t.equal(f"{what}: exit code", agent.stop(), 0)
+    for of in ("calls", "events"):
+        whole, ways = balance(agent, of)
+        t.equal(f"{what}: {of} add up, {ways}", whole, sum(n for way, n in ways.items() if way != "unaccounted"))
+        t.equal(f"{what}: {of} dropped", {way: n for way, n in ways.items() if "dropped" in way and way not in excused}, {})
+    t.equal(f"{what}: nothing crashed", re.findall(r"Sanitizer|runtime error", agent.stderr), [])
+
+
+# -- the collector
+
+def collector_down(t):
+    """Nothing listens, for long; then it comes back at the same place."""
+    what = "collector down"
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        with tap(gateway, None, directory / "spool", url=f"http://127.0.0.1:{port}") as agent:
+            agent.wait_ready()
+            record, running = traffic(gateway, directory, "down", OUTAGE)
+            with running:
+                done(t, what, running)
+            agent.wait_line("does not take events")
+            with Collector(directory / "taken.jsonl", "--app-id", APPLICATION_ID, "--port", port) as collector:
+                t.equal(f"{what}: calls that did not arrive", missing(collector, [record]), 0)
+                ends_well(t, what, agent)
+                t.equal(f"{what}: what it has against the events", collector.stats()["errors"], [])
+
+
+def name_unknown(t):
+    """The collector's name does not resolve, and then it does. The agent has a hosts file of its own."""
+    what = "name"
+    with place(what) as (directory, gateway, collector):
+        hosts = directory / "hosts"
+        hosts.write_text("127.0.0.1 localhost\n")
+        wrapper = ["unshare", "-m", "sh", "-c", f"mount --bind {hosts} /etc/hosts && exec \"$@\"", "sh"]
+        with tap(gateway, collector, directory / "spool", url=f"http://collector.kongtap.invalid:{collector.port}",
+                 wrapper=wrapper) as agent:
+            agent.wait_ready()
+            record, running = traffic(gateway, directory, what, 1)
+            with running:
+                done(t, what, running)
+            agent.wait_line(r"does not take events: no answer: .*resolve")
+            t.equal(f"{what}: nothing arrived", len(collector.events()), 0)
+            with open(hosts, "a") as file:
+                file.write("127.0.0.1 collector.kongtap.invalid\n")
+            t.equal(f"{what}: calls that did not arrive", missing(collector, [record]), 0)
+            ends_well(t, what, agent)
+
+
+# -- the disk
+
+def disk_full(t):
+    what = "disk full"
+    with place(what) as (directory, gateway, collector):
+        disk = directory / "disk"
+        disk.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], check=True)
+        try:
+            collector.control(mode="reset")
+            with tap(gateway, collector, disk / "spool") as agent:
+                agent.wait_ready()
+                record, running = traffic(gateway, directory, what, 3, rate=300)
+                with running:
+                    done(t, what, running)
+                agent.wait_line("No space left", 20)
+                collector.control(mode="ok")
+                # What found no room on disk waited in memory.
+                t.equal(f"{what}: calls that did not arrive", missing(collector, [record]), 0)
+                ends_well(t, what, agent)
+        finally:
+            subprocess.run(["umount", "-l", disk], check=True)
+
+
+# -- the ring, and an agent that does not read it
+
+def nothing_wrong(t, what, gateway, record, collector, ready, after):
+    """Calls after `after` have their event; whatever arrived is right, or says what it lacks."""
+    events = [event for event in collector.events() if id_of(event)]
+    lines = [line for line in read_jsonl(gateway.access_log) if line["end"] - line["took"] > ready]
+    seen = {line["id"] for line in lines}
+    events = [event for event in events if id_of(event) in seen]
+    marked = {id_of(event) for event in events if is_marked(event)}
+    problems = compare(lines, events, [], after)
+    t.problems(f"{what}: {len(events)} events for {len(lines)} calls, {len(marked)} of them marked, agree",
+               [each for each in problems if not any(name and name in each for name in marked)])
+
+
+def is_marked(event):
+    kong = (event.get("metadata") or {}).get("kong") or {}
+    return bool(kong.get("request") or kong.get("response") or kong.get("request_body_omitted") or
+                kong.get("response_body_omitted") or kong.get("upstream"))
+
+
+def lost_records(agent):
+    return int(re.findall(r"(\d+) records and \d+ stream bytes lost", agent.stderr)[-1])
+
+
+def ring_too_small(t):
+    what = "small ring"
+    with place(what) as (directory, gateway, collector):
+        with tap(gateway, collector, directory / "spool", "--ring-bytes", 65536, "--poll-interval", 500) as agent:
+            ready = agent.wait_ready()
+            record, running = traffic(gateway, directory, what, 2, rate=400)
+            with running:
+                done(t, what, running)
+            time.sleep(1)
+            after = time.time()
+            # Slowly enough for it.
+            inside(gateway, lambda: [(Call("GET", "/open/after").alone(), time.sleep(0.1)) for _ in range(10)])
+            wanted = {line["id"] for line in read_jsonl(gateway.access_log) if line["end"] - line["took"] > after}
+            wait_for(lambda: wanted <= set(map(id_of, collector.events())), 20, "the events after it")
+            ends_well(t, what, agent, "dropped (incomplete)")
+            t.check(f"{what}: it was too small", lost_records(agent) > 0)
+        nothing_wrong(t, what, gateway, record, collector, ready, after)
+
+
+def wrk(gateway, seconds):
+    """Calls in a second."""
+    said = subprocess.run(gateway.in_netns("wrk", "-t", "1", "-c", "8", "-d", str(seconds),
+                                           f"http://127.0.0.1:{PORTS['proxy']}/open/stop"),
+                          capture_output=True, text=True, check=True).stdout
+    errors = re.search(r"Socket errors: .*", said)
+    return float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1]), errors and errors[0]
+
+
+def agent_stopped(t):
+    """SIGSTOP at full load: the ring fills, the gateway does not care; then the agent goes on."""
+    what = "stopped agent"
+    with place(what) as (directory, gateway, collector):
+        with tap(gateway, collector, directory / "spool", "--ring-bytes", 1 << 20) as agent:
+            agent.wait_ready()
+            running, _ = wrk(gateway, 1)
+            agent.process.send_signal(signal.SIGSTOP)
+            stopped, errors = wrk(gateway, max(1, int(STOP)))
+            agent.process.send_signal(signal.SIGCONT)
+            # Without a reader there is less to do for everybody; the bound leaves room for a noisy machine.
+            t.check(f"{what}: {stopped:.0f} calls/s, {running:.0f} before", stopped > 0.5 * running and not errors, errors)
+            wait_for(lambda: not agent.process.poll(), 1, "it to live")
+            time.sleep(1)
+            record, again = traffic(gateway, directory, what, 1)
+            with again:
+                done(t, what, again)
+            t.equal(f"{what}: calls after it that did not arrive", missing(collector, [record]), 0)
+            ends_well(t, what, agent, "dropped (incomplete)", "dropped (queue full)")
+            t.check(f"{what}: what it missed is counted", lost_records(agent) > 0)
+
+
+# -- reloads, of both
+
+def reload_storm(t):
+    what = "reloads"
+    with place(what) as (directory, gateway, collector):
+        with tap(gateway, collector, directory / "spool") as agent:
+            agent.wait_ready()
+            record, running = traffic(gateway, directory, what, 4)
+            with running:
+                for _ in range(6):
+                    gateway.reload()
+                    for _ in range(4):
+                        agent.process.send_signal(signal.SIGHUP)
+                        time.sleep(0.05)
+                done(t, what, running)
+            t.equal(f"{what}: calls that did not arrive", missing(collector, [record]), 0)
+            t.check(f"{what}: the agent took its part", agent.stderr.count("configuration reloaded") >= 6)
+            ends_well(t, what, agent)
+
+
+# -- death
+
+def bpf_objects(agent):
+    """Programs, maps and links that the agent holds: what would have to go with it."""
+    found = {"prog": set(), "map": set(), "link": set()}
+    for file in Path(f"/proc/{agent.pid}/fdinfo").iterdir():
+        try:
+            for kind, number in re.findall(r"^(prog|map|link)_id:\t(\d+)$", file.read_text(), re.M):
+                found[kind].add(number)
+        except OSError:
+            pass
+    return found
+
+
+def still_there(objects):
+    return [f"{kind} {number}" for kind, numbers in objects.items() for number in numbers
+            if subprocess.run(["bpftool", "-j", kind, "show", "id", number], capture_output=True).returncode == 0]
+
+
+def pinned():
+    return {str(path) for path in Path("/sys/fs/bpf").rglob("*") if "kongtap" in path.name.lower()}
+
+
+def killed_at_random(t):
+    what = "killed"
+    rng = random.Random(os.environ.get("KONGTAP_TEST_SEED", "7"))
+    excused, left = [], []
+    with place(what) as (directory, gateway, collector):
+        record, running = traffic(gateway, directory, what, KILLS * 5)
+        with running:
+            for turn in range(KILLS):
+                collector.control(**rng.choice([{"mode": "ok"}, {"mode": "reset"}, {"mode": "never"}, {"mode": "slow", "ms": 200},
+                                                {"mode": "status", "status": 500}]))
+                with tap(gateway, collector, directory / "spool") as agent:
+                    ready = agent.wait_ready()
+                    time.sleep(rng.uniform(0, MATURE + 1.5))
+                    objects = bpf_objects(agent)
+                    agent.process.kill()
+                    killed = time.time()
+                    agent.wait()
+                excused.append((ready, killed - MATURE))
+                t.check(f"{what}: {turn}: it held programs, maps and links", all(objects.values()), str(objects))
+                try:
+                    # Their end comes when the last reference is gone and readers of the maps are done.
+                    wait_for(lambda: not still_there(objects), 10, "the end of its BPF objects")
+                except GatewayError:
+                    left += still_there(objects)
+            running.process.terminate()
+            running.wait()
+        t.equal(f"{what}: BPF objects left by {KILLS} deaths", left, [])
+        t.equal(f"{what}: pinned objects", pinned(), set())
+        collector.control(mode="ok")
+        with tap(gateway, collector, directory / "spool") as agent:
+            agent.wait_ready()
+            wanted = {entry["id"] for entry in read_jsonl(record) if entry.get("id") and
+                      any(ready < entry["began"] and entry["ended"] < safe for ready, safe in excused)}
+            try:
+                wait_for(lambda: wanted <= set(map(id_of, collector.events())), 30, "the events")
+            except GatewayError:
+                pass
+            t.equal(f"{what}: of {len(wanted)} calls older than the sync interval did not arrive",
+                    len(wanted - set(map(id_of, collector.events()))), 0)
+            t.check(f"{what}: there were some", len(wanted) > 20)
+            ends_well(t, what, agent)
+        print(f"# {collector.stats()['duplicates']} events came twice, as they may after a kill")
+
+
+if __name__ == "__main__":
+    sys.exit(Checks().run(collector_down, name_unknown, disk_full, ring_too_small, agent_stopped, reload_storm,
+                          killed_at_random))

@@ -58,8 +58,9 @@ struct kt_open {
 	__s32 fd;
 	__u8 tls;
 	__u8 origin;
-	__u8 family;	  /* 0, 4, 6 */
-	__u8 late;	  /* of TLS: bytes may have moved before the library was probed, whatever the origin */
+	__u8 family; /* 0, 4, 6 */
+	__u8 late;   /* bytes may have moved before (the TLS library was not probed yet, the connection was left out),
+		      * whatever the origin */
 	__u16 local_port; /* host order */
 	__u16 peer_port;
 	__u32 pad2;

@@ -205,6 +205,7 @@ static __noinline int is_left_out(struct kt_conn *c)
 		c->left_out = 1;
 		count(KT_STAT_LEFT_OUT);
 		end_conn(c, 1);
+		c->late = 1;
 	}
 	return 1;
 }

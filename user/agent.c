@@ -495,8 +495,6 @@ static void say_balance(const struct balance *b, uint64_t waiting)
 {
 	char text[512];
 
-	if (!stats_get(b->of))
-		return;
 	balance_text(b, waiting, text, sizeof(text));
 	log_info("agent", "%s", text);
 }

@@ -14,7 +14,7 @@ from lib import Agent, Checks, Gateway, GatewayError, Process, Workdir, read_jso
 from test_ops import free_port, metrics_of
 
 BUDGET = 5
-CALM = 14
+CALM = 200  # windows: longer than it takes to look at one level
 WINDOW_MS = 300
 LEFT_OUT = r"to stay within max_overhead_percent bodies are left out"
 ONE_OF = r"one connection of (\d+) is captured"
@@ -72,7 +72,7 @@ def levels_said(agent):
     return said
 
 
-def sampled_and_back(t):
+def sampled(t):
     what = "sampled"
     with Workdir() as directory, Gateway(directory / "gateway") as gateway, \
             limited(gateway, directory, port := free_port(), CALM) as agent:
@@ -99,12 +99,6 @@ def sampled_and_back(t):
         t.equal(f"{what}: which says why", {event["metadata"]["kong"].get("request_body_omitted") for event in events},
                 {"overhead"})
         t.check(f"{what}: those left out are counted", metrics_of(port)["kongtap_capture_left_out_total"] > 0)
-        agent.wait_line(ALL, 60)
-        records = inside(gateway, each_alone, 20, 0)
-        wait_for(lambda: len(ours(directory, records)) >= 20, 20, "the events after it")
-        events = ours(directory, records)
-        t.equal(f"{what}: afterwards every call, with its body and its own weight",
-                [(event.get("weight", 1), event["request"]["body"] is not None) for event in events], [(1, True)] * 20)
         values = metrics_of(port)
         t.equal(f"{what}: every transaction is accounted for", values["kongtap_transactions_seen_total"],
                 sum(value for name, value in values.items() if name.startswith("kongtap_transactions_total{")))
@@ -129,10 +123,11 @@ def detached_and_back(t):
             agent.wait_line(OFF)
             t.equal(f"{what}: in this order", levels_said(agent), [1, 2, 4, 8, 16, 32, 64, -1])
             # The processes are still followed: fork, exec, exit.
-            t.check(f"{what}: the probes are gone", probes(agent) <= 3, f"{probes(agent)} of {attached} left")
+            t.check(f"{what}: there were probes", attached > 10)
+            wait_for(lambda: probes(agent) <= 3, 10, f"the end of {attached} probes")
             # Too much still: it looks again after a while, and goes again.
-            wait_for(lambda: levels_said(agent)[-2:] == [64, -1] and levels_said(agent).count(-1) >= 2, 20, "a second try")
-            t.check(f"{what}: and gone again", probes(agent) <= 3, f"{probes(agent)} of {attached} left")
+            wait_for(lambda: levels_said(agent).count(-1) >= 2, 30, "a second try")
+            wait_for(lambda: probes(agent) <= 3, 10, "their end once more")
             # A worker that comes meanwhile is followed and probed when all comes back.
             gateway.reload()
             traffic.process.kill()
@@ -146,9 +141,11 @@ def detached_and_back(t):
         except GatewayError:
             pass
         t.equal(f"{what}: afterwards every call is captured", len(ours(directory, records)), 20)
-        t.equal(f"{what}: with nothing said of its being incomplete",
-                [event["metadata"]["kong"] for event in ours(directory, records)
-                 if event["metadata"]["kong"].get("request") or event["metadata"]["kong"].get("response")], [])
+        events = ours(directory, records)
+        t.equal(f"{what}: whole, with its own weight",
+                {(kong["request"], kong["response"], kong["join"], kong["request_body_truncated"], event.get("weight", 1))
+                 for event in events for kong in [event["metadata"]["kong"]]}, {("complete", "complete", "id", False, 1)})
+        t.equal(f"{what}: with its body", sum(event["request"].get("body") is not None for event in events), 10)
         for connection in held:
             connection.close()
         t.equal(f"{what}: exit code", agent.stop(), 0)
@@ -167,4 +164,4 @@ def no_limit_by_default(t):
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(sampled_and_back, detached_and_back, no_limit_by_default))
+    sys.exit(Checks().run(sampled, detached_and_back, no_limit_by_default))

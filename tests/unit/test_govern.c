@@ -86,7 +86,7 @@ static void weights(void **state)
 
 static void left_out(void **state)
 {
-	struct record out = {.kind = REC_CLOSE};
+	struct record out = {.kind = REC_CLOSE}, back = {.kind = REC_OPEN};
 	struct rig r;
 
 	(void)state;
@@ -101,7 +101,8 @@ static void left_out(void **state)
 	want(&r, "POST /a 1.1 complete 3 \"abc\" > 200 1.1 limit 2 \"he\"\n");
 	assert_int_equal(conns__count(r.c), 0);
 	/* It comes back in its middle: in the rest of an answer that nobody knows. */
-	rig__open(&r, CONN_ACCEPTED);
+	back.open = (struct rec_open){.key = r.key, .fd = 7, .origin = CONN_ACCEPTED, .late = true};
+	rig__send(&r, &back);
 	r.pos[DIR_IN] = 1000;
 	r.pos[DIR_OUT] = 2000;
 	rig__out(&r, "llo");

@@ -48,8 +48,8 @@ static void describe(struct buf *b, const struct record *rec)
 		break;
 	case REC_CLOSE:
 		k = &rec->close.key;
-		buf__printf(b, "%u/%llx/%u/%llu in %llu out %llu%s", k->pid, (unsigned long long)k->obj,
-			k->tls, (unsigned long long)k->gen, (unsigned long long)rec->close.in_pos,
+		buf__printf(b, "%u/%llx/%u/%llu in %llu out %llu%s", k->pid, (unsigned long long)k->obj, k->tls,
+			(unsigned long long)k->gen, (unsigned long long)rec->close.in_pos,
 			(unsigned long long)rec->close.out_pos, rec->close.limited ? " limited" : "");
 		break;
 	case REC_WORKER:

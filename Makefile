@@ -58,7 +58,7 @@ TOOLS   := $(TOOL_SRC:tests/%.c=$(O)/tests/%)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: FORCE all help unit-build fuzz-build tools clean vmlinux test-kong diff-kong bench bench-micro bench-profile bench-docs
+.PHONY: FORCE all help unit-build fuzz-build tools clean vmlinux test-kong diff-kong bench bench-micro bench-profile bench-docs soak torture
 
 all: $(O)/kongtap ## build build/kongtap
 
@@ -138,6 +138,12 @@ bench-micro: all tools ## instructions per transaction of each stage
 bench-profile: all tools ## where the time goes in CELL (https1/1k) with the agent
 	$(Q)./scripts/install-deps.sh bench
 	$(Q)python3 tests/bench/bench.py --profile $(or $(CELL),https1/1k)
+soak: all ## everything at once for MINUTES (20): flat and exact, or not; result into docs/BENCHMARKS.md (root)
+	$(Q)./scripts/install-deps.sh test
+	$(Q)python3 tests/soak/soak.py --minutes $(or $(MINUTES),20) --out $(O)/soak.json --page docs/BENCHMARKS.md
+torture: all ## the fault suite with the times of a bad day, about 20 minutes (root)
+	$(Q)./scripts/install-deps.sh test
+	$(Q)KONGTAP_TEST_OUTAGE=120 KONGTAP_TEST_STOP=30 KONGTAP_TEST_KILLS=100 python3 tests/e2e/test_faults.py
 bench-docs: ## put the results of the last bench and bench-micro into docs/BENCHMARKS.md
 	$(Q)python3 tests/bench/report.py --take $(O)/bench
 

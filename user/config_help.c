@@ -285,6 +285,63 @@ static void reference_delivery(FILE *out)
 		out);
 }
 
+static void reference_limits(FILE *out)
+{
+	fputs("\n## What happens at each limit\n\n"
+	      "All that grows with the traffic has a limit. `memory_bytes` is the sum: 8/16 of it go to open calls\n"
+	      "(`wire_bytes`), 4/16 to events that wait (`queue_bytes`), 2/16 to upstream legs that wait "
+	      "(`join_bytes`), "
+	      "1/16 to\n"
+	      "learnt credentials; one of the first three that is given takes its part beforehand, and what leaves too "
+	      "little for\n"
+	      "the others is an error. Beside it there are the ring and the program with its libraries. A limit of the "
+	      "kernel\n"
+	      "(`RLIMIT_DATA`) lies above all of it: what would pass it is an allocation that fails, which is "
+	      "survived.\n\n"
+	      "| limit | what happens at it | counter |\n|---|---|---|\n"
+	      "| `ring_bytes` | records are lost; each missing byte is known to the streams, and calls that it touches "
+	      "say so | `capture_lost_data`, `wire_gap_lost` |\n"
+	      "| `wire_bytes`, `connection_bytes` | bodies are left out at three quarters, then the connections that "
+	      "were quiet for longest are given up | `wire_bodies_dropped`, `wire_conns_over_limit` |\n"
+	      "| `connections` | the one that was quiet for longest is forgotten | `wire_conns_over_limit` |\n"
+	      "| `header_bytes`, `header_count` | the rest of the header section is left out, and the event says so | "
+	      "|\n"
+	      "| `join_bytes` | the oldest upstream leg is given up; its call is joined without it | "
+	      "`join_upstream_orphans` |\n"
+	      "| `request_max_body_size_limit`, `response_max_body_size_limit`, `decoded_body_limit` | the body is "
+	      "left "
+	      "out, and the event says so | |\n"
+	      "| `event_limit` | the larger body is left out, then the other, then the event is dropped | "
+	      "`txn_dropped_too_large` |\n"
+	      "| `queue_bytes`, `event_queue_size` | to the disk if there is a spool, else the new event is dropped | "
+	      "`queue_dropped_full` |\n"
+	      "| `spool_bytes` | the oldest file goes | `ship_dropped_spool` |\n"
+	      "| `learn_consumers_max` and its memory | the credential that was seen longest ago is forgotten | |\n"
+	      "| `max_overhead_percent` | see below | `capture_left_out` |\n\n"
+	      "At the end the log says where all calls and all events went; the sums are exact, and a number that is\n"
+	      "`unaccounted` would be a defect.\n\n"
+	      "## A limit on what it costs\n\n"
+	      "`max_overhead_percent` bounds the agent's own CPU time plus what its probes are estimated to take from\n"
+	      "Kong's workers, as a share of all CPUs of the machine, averaged over a second. It is off by default: an "
+	      "agent\n"
+	      "that leaves something out is worse for most than one that takes a little more for a moment. Where the\n"
+	      "gateway's own speed comes first, 10 is a start.\n\n"
+	      "Over it for two seconds, the next step is taken, in this order: request and response bodies are left "
+	      "out\n"
+	      "(`request_body_omitted: overhead`); of the connections that clients open one in 2, 4, … 64 is captured, "
+	      "whole,\n"
+	      "and the `weight` of its events says for how many it stands (connections that were open before the agent "
+	      "are\n"
+	      "not sampled); at last all probes are taken away, one loud line says so, and after a minute it is tried "
+	      "again,\n"
+	      "with twice the wait each time that it still costs too much. A step is taken back when twice the cost "
+	      "would fit\n"
+	      "for half a minute. A call that is under way on a connection when that is left out is handed on as far "
+	      "as it was\n"
+	      "seen. Calls on connections that are left out are no transactions, and count nowhere else.\n",
+		out);
+}
+
 void config_reference(FILE *out)
 {
 	struct config *defaults = config__new();
@@ -302,6 +359,7 @@ void config_reference(FILE *out)
 				reference_row(defaults, &option_table[i], out);
 	}
 	reference_delivery(out);
+	reference_limits(out);
 	config__free(defaults);
 }
 

@@ -158,7 +158,7 @@ def nothing_wrong(t, what, gateway, record, collector, ready, after):
     seen = {line["id"] for line in lines}
     events = [event for event in events if id_of(event) in seen]
     marked = {id_of(event) for event in events if is_marked(event)}
-    problems = compare(lines, events, [], after)
+    problems = compare(lines, events, read_jsonl(record), after)
     t.problems(f"{what}: {len(events)} events for {len(lines)} calls, {len(marked)} of them marked, agree",
                [each for each in problems if not any(name and name in each for name in marked)])
 

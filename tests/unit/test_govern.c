@@ -41,6 +41,26 @@ static void bodies(void **state)
 	rig__free(&r);
 }
 
+/* A reload while bodies are given up counts once they are wanted again. */
+static void other_limits_meanwhile(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig__init(&r);
+	govern(&r, false, 0, false);
+	conns__set_bodies(r.c, 2, 3);
+	rig__open(&r, CONN_ACCEPTED);
+	rig__in(&r, POST("a"));
+	rig__out(&r, OK5);
+	govern(&r, true, 0, false);
+	rig__in(&r, POST("b"));
+	rig__out(&r, OK5);
+	want(&r, "POST /a 1.1 complete 3 \"\" > 200 1.1 complete 5 \"\"\n"
+		 "POST /b 1.1 complete 3 \"ab\" > 200 1.1 complete 5 \"hel\"\n");
+	rig__free(&r);
+}
+
 static void never_more_than_configured(void **state)
 {
 	struct wire_limits l;
@@ -131,6 +151,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bodies),
+		cmocka_unit_test(other_limits_meanwhile),
 		cmocka_unit_test(never_more_than_configured),
 		cmocka_unit_test(weights),
 		cmocka_unit_test(left_out),

@@ -274,11 +274,40 @@ static void unuse(struct attachment *a)
 	free(a);
 }
 
+/* The probes of what this process maps, there already or made now; *ret_at NULL: none, *ret says why. */
+static int attach(struct tls_attach *t, uint32_t pid, bool all_only, struct tls_plan *ret, struct attachment **ret_at)
+{
+	int err, failed, fd = -1;
+
+	*ret_at = NULL;
+	err = tlslib_find(pid, &ret->lib);
+	if (err)
+		return err;
+	/* Nothing of a library that is probed already needs to be read again. */
+	*ret_at = find(t, &ret->lib, tlslib_is_shared(&ret->lib) ? pid : 0);
+	if (*ret_at) {
+		*ret = (*ret_at)->plan;
+		return 0;
+	}
+	err = tls_plan(t->features, pid, ret, &fd);
+	if (err || !ret->n || (ret->one_process && all_only))
+		goto out;
+	failed = attach_new(t, ret->one_process ? pid : 0, ret, fd, ret_at);
+	if (failed) {
+		snprintf(ret->text, sizeof(ret->text), "%s: cannot be probed: %s", ret->lib.path, strerror(-failed));
+		ret->n = 0;
+	}
+out:
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
 int tls_attach__process(struct tls_attach *t, uint32_t pid, bool all_only, struct tls_plan *ret)
 {
-	struct attachment *a = NULL;
 	struct user *u = user_of(t, pid);
-	int err, fd = -1;
+	struct attachment *a;
+	int err;
 
 	if (u && u->at) {
 		*ret = u->at->plan;
@@ -288,33 +317,12 @@ int tls_attach__process(struct tls_attach *t, uint32_t pid, bool all_only, struc
 		err = tls_plan(t->features, pid, ret, NULL);
 		return err || u ? err : use(t, pid, all_only, NULL);
 	}
-	err = tlslib_find(pid, &ret->lib);
-	if (err)
+	err = attach(t, pid, all_only, ret, &a);
+	if (err || !a)
 		return err;
-	/* Nothing of a library that is probed already needs to be read again. */
-	a = find(t, &ret->lib, tlslib_is_shared(&ret->lib) ? pid : 0);
-	if (a) {
-		*ret = a->plan;
-		return use(t, pid, all_only, a);
-	}
-	err = tls_plan(t->features, pid, ret, &fd);
-	if (err || !ret->n)
-		goto out;
-	if (ret->one_process && all_only)
-		goto out;
-	err = attach_new(t, ret->one_process ? pid : 0, ret, fd, &a);
-	if (err) {
-		snprintf(ret->text, sizeof(ret->text), "%s: cannot be probed: %s", ret->lib.path, strerror(-err));
-		ret->n = 0;
-		err = 0;
-		goto out;
-	}
 	err = use(t, pid, all_only, a);
-	if (err)
+	if (err && !a->users)
 		unuse(a);
-out:
-	if (fd >= 0)
-		close(fd);
 	return err;
 }
 
@@ -349,25 +357,23 @@ void tls_attach__pause(struct tls_attach *t)
 void tls_attach__resume(struct tls_attach *t)
 {
 	struct tls_plan plan;
-	struct list waiting, *i, *tmp;
+	struct list *i, *tmp;
 	int err;
 
 	t->paused = false;
-	/* Each asks anew, as if it had just been found: its library may be another one by now. */
-	list_init(&waiting);
+	/* Each as if it had just been found: its library may be another one by now. */
 	list_for_each_safe (i, tmp, &t->users) {
-		list_remove(i);
-		list_push_back(&waiting, i);
-	}
-	list_for_each_safe (i, tmp, &waiting) {
 		struct user *u = list_entry(i, struct user, node);
 
-		list_remove(i);
-		err = tls_attach__process(t, u->pid, u->all_only, &plan);
-		if (err || (!plan.n && !u->all_only))
+		err = attach(t, u->pid, u->all_only, &plan, &u->at);
+		if (u->at) {
+			u->at->users++;
+			continue;
+		}
+		if (!u->all_only)
 			log_warn("capture", "worker %u: its TLS is not captured any more: %s", u->pid,
 				err ? strerror(-err) : plan.text);
-		free(u);
+		forget(u);
 	}
 }
 

@@ -80,7 +80,7 @@ static void put_capture(struct expose *x, const struct ops_view *v)
 		v->snap.ring_peak_bytes);
 }
 
-/* Nothing is measured where there is no limit. */
+/* Where there is no limit nothing is measured: the ratio is 0. */
 static void put_overhead(struct expose *x, const struct gauges *g)
 {
 	static const char *const levels[] = {"everything", "no_bodies", "sampled", "detached"};
@@ -89,12 +89,11 @@ static void put_overhead(struct expose *x, const struct gauges *g)
 		       : g->govern_level >= GOVERNOR_SAMPLED ? 2
 							     : (unsigned)g->govern_level;
 
-	if (!g->overhead_limit)
-		return;
 	expose__family(x, "kongtap_overhead_ratio", METRIC_GAUGE,
 		"what the agent and, as estimated, its probes took of all CPUs just now");
 	expose__seconds(x, "kongtap_overhead_ratio", NULL, g->overhead * 100000);
-	expose__family(x, "kongtap_overhead_limit_ratio", METRIC_GAUGE, "what they may take (max_overhead_percent)");
+	expose__family(x, "kongtap_overhead_limit_ratio", METRIC_GAUGE,
+		"what they may take (max_overhead_percent), 0 for no limit");
 	expose__seconds(x, "kongtap_overhead_limit_ratio", NULL, g->overhead_limit * 100000);
 	expose__family(
 		x, "kongtap_capture_level", METRIC_GAUGE, "1 for what is captured now, to stay within the limit");

@@ -246,6 +246,9 @@ static void govern(struct agent *a, uint64_t now_ns)
 	struct record rec = {.kind = REC_GOVERN, .t_ns = a->now};
 	int level;
 
+	if (!a->governor.o.budget_percent)
+		return;
+	source__count(a->source);
 	if (!governor__tick(&a->governor, now_ns, process_cpu_ns() + source__probe_ns(a->source)))
 		return;
 	level = a->governor.level;

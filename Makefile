@@ -58,7 +58,7 @@ TOOLS   := $(TOOL_SRC:tests/%.c=$(O)/tests/%)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: FORCE all help unit-build fuzz-build tools clean vmlinux test-kong diff-kong bench bench-micro bench-profile bench-docs soak torture
+.PHONY: FORCE all help test-long unit-build fuzz-build tools clean vmlinux test-kong diff-kong bench bench-micro bench-profile bench-docs soak torture
 
 all: $(O)/kongtap ## build build/kongtap
 
@@ -129,6 +129,11 @@ fuzz-build: $(FUZZ) ## build the fuzzers
 $(O)/fuzz/%: tests/fuzz/%.c $(O)/fuzzobj/libkongtap.a
 	$(call msg,FUZZ,$<)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer -Itests/unit -o $@ $< $(O)/fuzzobj/libkongtap.a $(LIBS)
+
+test-long: all tools ## loads and churn at their full length, about ten minutes (root)
+	KONGTAP_TEST_CHURN_SECONDS=60 python3 tests/e2e/test_http1_life.py churn_at_rate
+	KONGTAP_TEST_SECONDS=60 python3 tests/e2e/test_h2.py at_saturation_tls at_saturation_clear
+	KONGTAP_TEST_CALLS=100000 python3 tests/e2e/test_h2.py in_the_middle
 
 bench: all tools ## what the agent costs the gateway, about 15 minutes (root; knobs: tests/bench/bench.py --help)
 	$(Q)./scripts/install-deps.sh bench

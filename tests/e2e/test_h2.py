@@ -181,6 +181,8 @@ def at_saturation(t, scheme, port):
                 t.equal(f"{what}: h2load, {streams} streams, {calls} calls, {said}", succeeded, calls)
             wait_for_events(output, gateway.access_log.read_bytes().count(b"\n"))
             t.equal(f"{what}: exit code after SIGTERM", tap.stop(), 0)
+            lost = re.search(r"(\d+) records and (\d+) stream bytes lost", tap.stderr)
+            t.equal(f"{what}: nothing lost in the kernel", lost and lost.groups(), ("0", "0"))
         problems, lines, events = same_calls(gateway.access_log, output)
         t.problems(f"{what}: {events} events for {lines} calls", problems)
         if SECONDS <= LONG:

@@ -157,8 +157,30 @@ static void older_entries_are_unknown_until_they_are_gone(void **state)
 	h2table__forget(t);
 	assert_false(h2table__exact(t));
 	assert_int_equal(decode(t, "\xbe", 1, &out), 0);
+	/* One entry of 34 bytes leaves no room for an older one in a table of 40, though none was seen to go. */
+	assert_int_equal(decode(t, "\x3f\x09\x40\1a\1b", 7, &out), 0);
+	assert_true(h2table__exact(t));
+	assert_int_equal(decode(t, "\xbf", 1, &out), -EBADMSG);
 	h2table__free(t);
 	assert_int_equal(budget.used, 0);
+	buf__free(&out);
+}
+
+/* What is not held any more for want of room is still in the sender's table: unknown, and no error. */
+static void what_is_not_held_is_unknown(void **state)
+{
+	struct wire_budget budget = {0, 1 << 20};
+	struct h2table *t = h2table__new(70, &budget);
+	struct buf out;
+
+	(void)state;
+	buf__init(&out, 65536);
+	assert_int_equal(decode(t, "\x3f\xe1\x1f\x40\1a\1b\x40\1c\1d\x40\1e\1f", 18, &out), 0);
+	assert_int_equal(h2table__count(t), 2);
+	assert_false(h2table__exact(t));
+	assert_int_equal(decode(t, "\xbe\xbf\xc0", 3, &out), 0);
+	assert_string_equal((buf__append_char(&out, 0), out.p), "e=f\nc=d\n?\n");
+	h2table__free(t);
 	buf__free(&out);
 }
 
@@ -395,6 +417,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(examples_of_the_rfc),
 		cmocka_unit_test(older_entries_are_unknown_until_they_are_gone),
+		cmocka_unit_test(what_is_not_held_is_unknown),
 		cmocka_unit_test(what_is_no_block_is_refused),
 		cmocka_unit_test(every_symbol_of_the_code),
 		cmocka_unit_test(late_is_equal_or_unknown),

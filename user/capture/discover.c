@@ -43,6 +43,7 @@ struct worker {
 	uint32_t node_pid;
 	unsigned looks;	 /* that found it without a title; 0: it has one */
 	unsigned missed; /* looks in a row that did not find it */
+	unsigned fresh;	 /* of one that is described by itself: as in struct node */
 	struct rec_worker told;
 };
 
@@ -225,6 +226,18 @@ static void see_master(struct discover *d, uint32_t pid, const struct proc_stat 
 		describe(n);
 }
 
+/* What there is to say of one that is described by itself is good for a while once its ports are known: the kernel's
+ * list of sockets is long on a busy host, and each look at it passes all of it. */
+static bool still_fresh(struct worker *w)
+{
+	if (w->fresh && w->told.nports) {
+		w->fresh--;
+		return true;
+	}
+	w->fresh = REREAD;
+	return false;
+}
+
 /* A process that was named by --pid and is no nginx: watched as it is. */
 static void see_named(struct discover *d, uint32_t pid, const struct proc_stat *st)
 {
@@ -237,6 +250,8 @@ static void see_named(struct discover *d, uint32_t pid, const struct proc_stat *
 	if (!w)
 		return;
 	w->p.seen = true;
+	if (still_fresh(w))
+		return;
 	node_describe(pid, "", &facts);
 	tell(d, w, &facts, fresh);
 }
@@ -313,6 +328,8 @@ static void see_worker_alone(struct discover *d, const struct candidate *c)
 	if (!w)
 		return;
 	w->p.seen = true;
+	if (still_fresh(w))
+		return;
 	memcpy(facts.prefix, prefix, sizeof(prefix));
 	node_describe(c->pid, prefix, &facts);
 	tell(d, w, &facts, fresh);

@@ -141,7 +141,8 @@ static void resets_and_goaway(void **state)
 	head(&t, 0, 3, POST("/by-server"));
 	head(&t, 0, 5, POST("/early-answer"));
 	head(&t, H2_END_STREAM, 7, GET("/half"));
-	head(&t, H2_END_STREAM, 9, GET("/not-taken"));
+	head(&t, H2_END_STREAM, 9, GET("/last-taken"));
+	head(&t, H2_END_STREAM, 11, GET("/not-taken"));
 	data(&t, 0, 1, "12");
 	frame(&t, H2_RST_STREAM, 0, 1, "\0\0\0\10", 4);
 	call(&t, RESP);
@@ -150,15 +151,17 @@ static void resets_and_goaway(void **state)
 	frame(&t, H2_RST_STREAM, 0, 5, "\0\0\0\0", 4);
 	head(&t, 0, 7, OK);
 	data(&t, 0, 7, "ha");
-	frame(&t, H2_GOAWAY, 0, 0, "\0\0\0\7\0\0\0\0", 8);
+	frame(&t, H2_GOAWAY, 0, 0, "\0\0\0\11\0\0\0\0", 8);
+	head(&t, H2_END_STREAM, 9, ":status: 204\n");
 	call(&t, REQ);
 	frame(&t, H2_RST_STREAM, 0, 7, "\0\0\0\10", 4);
 	frame(&t, H2_RST_STREAM, 0, 7, "\0\0\0\10", 4);
-	head(&t, H2_END_STREAM, 11, GET("/too-late"));
+	head(&t, H2_END_STREAM, 13, GET("/too-late"));
 	expect(&t, "1 POST https://a.example:8443/by-client reset 2=12 > 0 reset gone\n"
 		   "3 POST https://a.example:8443/by-server reset > 0 reset refused\n"
 		   "5 POST https://a.example:8443/early-answer reset > 413 complete\n"
-		   "9 GET https://a.example:8443/not-taken complete > 0 reset refused\n"
+		   "11 GET https://a.example:8443/not-taken complete > 0 reset refused\n"
+		   "9 GET https://a.example:8443/last-taken complete > 204 complete\n"
 		   "7 GET https://a.example:8443/half complete > 200 reset content-type=text/plain 2=ha gone\n");
 	talk__free(&t);
 }

@@ -74,6 +74,10 @@ static const struct conversation table[] = {
 			{'<', "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x05hello"},
 			{'>', "\x81\x85GET / HTTP/1.1\r\n\r\n"}, {'<', OK5}},
 		.want = "GET /ws 1.1 complete 0 \"\" > 101 1.1 complete 0 \"\" [upgraded]\n"},
+	{"websocket, with a request behind it that is none",
+		{{'>', "GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nGET /no HTTP/1.1\r\n\r\n"},
+			{'<', "HTTP/1.1 101 Switching Protocols\r\n\r\n"}},
+		.one_read = true, .want = "GET /ws 1.1 complete 0 \"\" > 101 1.1 complete 0 \"\" [upgraded]\n"},
 	{"upgrade refused",
 		{{'>', "GET /ws HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"}, {'<', OK5}, {'>', GETA},
 			{'<', OK0}},
@@ -446,10 +450,21 @@ static void test_event_stream(void **state)
 	rig__in(&r, "GET /b HTTP/1.1\r\n\r\n");
 	rig__out(&r, OK5);
 	assert_string_equal(rig_text(&r.brief), "GET /b 1.1 complete 0 \"\" > 200 1.1 complete 5 \"hello\"\n");
+	/* One that is answered while its body is still coming is not quiet. */
+	buf__clear(&r.brief);
+	rig__in(&r, "POST /up HTTP/1.1\r\nContent-Length: 6\r\n\r\nab");
+	rig__out(&r, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no");
+	rig__tick(&r, 20000 * MS);
+	rig__in(&r, "cd");
+	rig__tick(&r, 20000 * MS);
+	assert_int_equal(r.done, 2);
+	rig__in(&r, "ef");
+	rig__out(&r, "k");
+	assert_string_equal(rig_text(&r.brief), "POST /up 1.1 complete 6 \"abcdef\" > 200 1.1 complete 2 \"ok\"\n");
 	/* A request that is not answered yet is not a stream. */
 	rig__in(&r, "GET /slow HTTP/1.1\r\n\r\n");
 	rig__tick(&r, 60000 * MS);
-	assert_int_equal(r.done, 2);
+	assert_int_equal(r.done, 3);
 	rig__free(&r);
 }
 
@@ -471,6 +486,14 @@ static void test_proxy_source(void **state)
 		assert_memory_equal(r.last.peer.addr, "\xc0\0\2\1", 4);
 		rig__free(&r);
 	}
+	/* The balancer's own, a health check: whatever address it writes is nobody's. */
+	rig__init(&r);
+	rig__open(&r, CONN_ACCEPTED);
+	rig__data(&r, DIR_IN, "\r\n\r\n\0\r\nQUIT\n\x20\x11\0\x0c\xc0\0\2\1\x0a\0\0\1\x04\xd2\0\x50", 28);
+	rig__in(&r, GETA);
+	rig__out(&r, OK0);
+	assert_int_equal(r.last.peer.port, 50000);
+	rig__free(&r);
 	rig__init(&r);
 	rig__open(&r, CONN_ACCEPTED);
 	rig__in(&r, "PROXY TCP6 2001:db8::7 2001:db8::1 4711 443\r\n");

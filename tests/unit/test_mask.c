@@ -265,6 +265,33 @@ static void test_redact_credentials(void **state)
 	assert_int_equal(strlen(txn_str(&out, "session_token")), 32);
 }
 
+/* What is hidden in the URI is not shown in the headers that repeat it. */
+static void test_addresses_in_headers(void **state)
+{
+	(void)state;
+	set_list(&opt.request_query_masks, "token", NULL);
+	apply();
+	run((struct txn_spec){.creq = "GET /p?token=CANARY HTTP/1.1\nHost: a\nReferer: "
+				      "https://x.example/p?a=1&token=CANARY&t%6Fken=CANARY#token=CANARY&b=2\nX-Url: "
+				      "/?token=shown\n\n",
+		.cresp = "HTTP/1.1 302 Found\nLocation: /q?token=CANARY\nContent-Location: ?token=CANARY\n\n"});
+	assert_null(strstr(out.json, "CANARY"));
+	assert_string_equal(txn_str(&out, "request.headers.referer"),
+		"https://x.example/p?a=1&token=*****&t%6Fken=*****#token=*****&b=2");
+	assert_string_equal(txn_str(&out, "request.headers.x-url"), "/?token=shown");
+	assert_string_equal(txn_str(&out, "response.headers.location"), "/q?token=*****");
+	set_list(&opt.request_query_masks, NULL, NULL);
+	opt.redact_credentials = true;
+	apply();
+	run((struct txn_spec){
+		.creq = "GET / HTTP/1.1\nHost: a\nReferer: http://a/?apikey=CANARY\nReferer: http://a/\n\n",
+		.cresp = "HTTP/1.1 302 Found\nLocation: https://b/cb#access_token=CANARY&state=1?x=#\n\n"});
+	assert_null(strstr(out.json, "CANARY"));
+	assert_string_equal(txn_str(&out, "request.headers.referer.0"), "http://a/?apikey=*****");
+	assert_string_equal(txn_str(&out, "request.headers.referer.1"), "http://a/");
+	assert_string_equal(txn_str(&out, "response.headers.location"), "https://b/cb#access_token=*****&state=1?x=#");
+}
+
 static void test_wrong_names_refused(void **state)
 {
 	(void)state;
@@ -295,6 +322,7 @@ int main(void)
 		cmocka_unit_test(test_against_a_parser),
 		kit_test(test_header_masks),
 		kit_test(test_redact_credentials),
+		kit_test(test_addresses_in_headers),
 		kit_test(test_wrong_names_refused),
 	};
 

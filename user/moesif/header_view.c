@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "moesif/uri.h"
+
 static int add(struct header_view *w, struct span name, struct span value, uint32_t hash)
 {
 	if (w->n == w->cap) {
@@ -174,14 +176,50 @@ static void write_cookies(const struct header_view *w, const struct header_item 
 	buf__free(&all);
 }
 
-static void write_values(const struct header_view *w, const struct header_item *it, bool redact, struct json_out *o)
+/* Addresses in headers carry the same parameters as the URI, behind a '?' or, from OAuth, behind a '#'. */
+static bool holds_address(const struct header_item *it, const struct settings *s)
 {
+	enum known k;
+
+	if (!s->query.n && !s->credential_query.n)
+		return false;
+	k = known_of(it->name, it->hash);
+	return k == KNOWN_REFERER || k == KNOWN_LOCATION || k == KNOWN_CONTENT_LOCATION;
+}
+
+static void write_address(struct span url, const struct settings *s, struct json_out *o)
+{
+	const struct uri_masks masks = {&s->query, &s->credential_query};
+	struct buf out;
+
+	buf__init(&out, SIZE_MAX);
+	while (url.n && o->err == 0) {
+		size_t n = 0;
+
+		while (n < url.n && url.p[n] != '?' && url.p[n] != '#')
+			n++;
+		o->err = out.n ? uri_mask_pairs(&out, span_of(url.p, n), &masks, NULL) : buf__append(&out, url.p, n);
+		if (o->err == 0 && n < url.n)
+			o->err = buf__append_char(&out, url.p[n]);
+		url = span_skip(url, n < url.n ? n + 1 : n);
+	}
+	json_put_string(o, buf_span(&out));
+	buf__free(&out);
+}
+
+static void write_values(const struct header_view *w, const struct header_item *it, bool redact,
+	const struct settings *s, struct json_out *o)
+{
+	bool address = holds_address(it, s);
 	bool list = it->next != 0;
 
 	if (list)
 		json_put_lit(o, "[");
 	for (;;) {
-		json_put_string(o, redact ? SPAN_LIT("*****") : it->value);
+		if (address && !redact)
+			write_address(it->value, s, o);
+		else
+			json_put_string(o, redact ? SPAN_LIT("*****") : it->value);
 		if (!it->next)
 			break;
 		json_put_lit(o, ",");
@@ -191,9 +229,9 @@ static void write_values(const struct header_view *w, const struct header_item *
 		json_put_lit(o, "]");
 }
 
-void header_view__write(
-	const struct header_view *w, const struct names *redacted, bool join_cookies, struct json_out *o)
+void header_view__write(const struct header_view *w, const struct settings *s, bool join_cookies, struct json_out *o)
 {
+	const struct names *redacted = &s->credential_headers;
 	bool first = true;
 
 	json_put_lit(o, "{");
@@ -211,7 +249,7 @@ void header_view__write(
 		if (join_cookies && it->next && known_of(it->name, it->hash) == KNOWN_COOKIE && !redact)
 			write_cookies(w, it, o);
 		else
-			write_values(w, it, redact, o);
+			write_values(w, it, redact, s, o);
 	}
 	json_put_lit(o, "}");
 }

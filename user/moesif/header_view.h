@@ -26,11 +26,10 @@ struct header_view {
  * Request: the client's headers, and what Kong said of the caller in place of what the client claimed. */
 int header_view__request(struct header_view *w, const struct call *c, const struct settings *s);
 int header_view__response(struct header_view *w, const struct call *c, const struct settings *s);
-/* One JSON object: names lower-cased, values of a repeated name as an array in their order; the values of names in
- * `redacted` starred. `join_cookies`: HTTP/2 may cut a cookie header into pieces, they are one header (RFC 9113,
- * 8.2.3). */
-void header_view__write(
-	const struct header_view *w, const struct names *redacted, bool join_cookies, struct json_out *o);
+/* One JSON object: names lower-cased, values of a repeated name as an array in their order; the values of
+ * credentials starred where the settings say so, masked parameters starred in Referer, Location and Content-Location.
+ * `join_cookies`: HTTP/2 may cut a cookie header into pieces, they are one header (RFC 9113, 8.2.3). */
+void header_view__write(const struct header_view *w, const struct settings *s, bool join_cookies, struct json_out *o);
 void header_view__free(struct header_view *w); /* NULL is fine */
 
 #endif

@@ -42,6 +42,9 @@
 	X(X_MOESIF_TRANSACTION_ID, "x-moesif-transaction-id")                                                          \
 	X(X_CACHE_STATUS, "x-cache-status")                                                                            \
 	X(AGE, "age")                                                                                                  \
+	X(REFERER, "referer")                                                                                          \
+	X(LOCATION, "location")                                                                                        \
+	X(CONTENT_LOCATION, "content-location")                                                                        \
 	X(X_CONSUMER_ID, "x-consumer-id")                                                                              \
 	X(X_CONSUMER_CUSTOM_ID, "x-consumer-custom-id")                                                                \
 	X(X_CONSUMER_USERNAME, "x-consumer-username")                                                                  \

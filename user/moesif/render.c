@@ -43,7 +43,7 @@ static void write_request(struct json_out *o, const struct event_parts *p)
 	json_put_lit(o, ",\"verb\":");
 	json_put_string(o, buf_span(&c->req->method));
 	json_put_lit(o, ",\"headers\":");
-	header_view__write(p->req_headers, &p->settings->credential_headers, is_h2(c), o);
+	header_view__write(p->req_headers, p->settings, is_h2(c), o);
 	if (p->ip.n) {
 		json_put_lit(o, ",\"ip_address\":");
 		json_put_string(o, p->ip);
@@ -70,7 +70,7 @@ static void write_response(struct json_out *o, const struct event_parts *p)
 	json_put_lit(o, ",\"status\":");
 	json_put_i64(o, c->status);
 	json_put_lit(o, ",\"headers\":");
-	header_view__write(p->resp_headers, &p->settings->credential_headers, false, o);
+	header_view__write(p->resp_headers, p->settings, false, o);
 	write_body(o, p->resp_body);
 	json_put_lit(o, "}");
 }

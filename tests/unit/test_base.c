@@ -140,6 +140,45 @@ static void keep_line(void *ctx, enum log_level level, const char *module, const
 	snprintf(logged, sizeof(logged), "%s:%s", module, text);
 }
 
+/* Eight bytes at once, held against one at a time: each byte at each place of each length, beside each other byte. */
+static void letters_by_the_word(void **state)
+{
+	char text[24], other[24], low[24];
+
+	(void)state;
+	for (size_t n = 1; n <= 19; n++) {
+		for (size_t at = 0; at < n; at++) {
+			for (int c = 0; c < 256; c++) {
+				memset(text, 0xff, n);
+				text[at] = (char)c;
+				low[n] = '#';
+				span_lower(low, span_of(text, n));
+				assert_int_equal((unsigned char)low[at], ascii_lower((unsigned char)c));
+				assert_int_equal(low[n], '#');
+				memcpy(other, low, n);
+				assert_true(span_ieq(span_of(text, n), span_of(other, n)));
+				other[at] = (char)(c ^ 0x20);
+				assert_int_equal(span_ieq(span_of(text, n), span_of(other, n)),
+					ascii_lower((unsigned char)c) == ascii_lower((unsigned char)(c ^ 0x20)));
+				other[at] = (char)(c ^ 0x80);
+				assert_false(span_ieq(span_of(text, n), span_of(other, n)));
+			}
+		}
+	}
+}
+
+static void decimals(void **state)
+{
+	static const uint64_t values[] = {0, 9, 10, 65535, UINT64_MAX};
+	char room[DECIMAL_MAX], text[32];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++) {
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)values[i]);
+		assert_true(span_eq(span_decimal(room, values[i]), span_str(text)));
+	}
+}
+
 static void log_goes_to_its_sink(void **state)
 {
 	unsigned long n = 0;
@@ -166,6 +205,8 @@ int main(void)
 		cmocka_unit_test(base64_both_ways),
 		cmocka_unit_test(map_grows_and_shrinks),
 		cmocka_unit_test(spans),
+		cmocka_unit_test(letters_by_the_word),
+		cmocka_unit_test(decimals),
 		cmocka_unit_test(log_goes_to_its_sink),
 	};
 

@@ -3,6 +3,7 @@
 
 #include "event_kit.h"
 
+#include "moesif/json_out.h"
 #include "moesif/json_scan.h"
 #include "moesif/mask_json.h"
 
@@ -311,6 +312,28 @@ static void test_wrong_names_refused(void **state)
 	assert_int_equal(out.events, 1);
 }
 
+/* Where a string's plain beginning ends, for each byte at each place of each length. */
+static void plain_beginnings(void **state)
+{
+	char text[24];
+
+	(void)state;
+	for (size_t n = 1; n <= 20; n++) {
+		for (size_t at = 0; at < n; at++) {
+			for (int c = 0; c < 256; c++) {
+				memset(text, '~', sizeof(text));
+				text[at] = (char)c;
+				text[n] = '"';
+				assert_int_equal(json_plain_prefix(text, n), json_plain((unsigned char)c) ? n : at);
+				if (at + 1 < n)
+					text[at + 1] = '\\';
+				assert_int_equal(
+					json_plain_prefix(text, n), !json_plain((unsigned char)c) ? at : at + 1);
+			}
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -319,6 +342,7 @@ int main(void)
 		cmocka_unit_test(test_every_prefix),
 		cmocka_unit_test(test_depth),
 		cmocka_unit_test(test_linear),
+		cmocka_unit_test(plain_beginnings),
 		cmocka_unit_test(test_against_a_parser),
 		kit_test(test_header_masks),
 		kit_test(test_redact_credentials),

@@ -35,14 +35,54 @@ static inline unsigned char ascii_lower(unsigned char c)
 	return (c >= 'A' && c <= 'Z') ? (unsigned char)(c + 32) : c;
 }
 
+/* The same for eight bytes at once: adding carries into a byte's high bit where it is beyond a limit, and never
+ * further, since the high bits were cleared before. */
+static inline uint64_t ascii_lower8(uint64_t w)
+{
+	const uint64_t ones = ~0ULL / 255, low = w & ones * 127;
+	uint64_t from_a = low + ones * (128 - 'A'), past_z = low + ones * (127 - 'Z');
+
+	return w | ((from_a & ~past_z & ~w & ones * 128) >> 2);
+}
+
+static inline uint64_t span_word(const char *p)
+{
+	uint64_t w;
+
+	memcpy(&w, p, sizeof(w));
+	return w;
+}
+
 static inline bool span_ieq(struct span a, struct span b)
 {
+	size_t i = 0;
+
 	if (a.n != b.n)
 		return false;
-	for (size_t i = 0; i < a.n; i++)
+	for (; a.n - i >= 8; i += 8)
+		if (ascii_lower8(span_word(a.p + i)) != ascii_lower8(span_word(b.p + i)))
+			return false;
+	/* The end of a longer one is covered by its last eight bytes. */
+	if (i && i < a.n)
+		return ascii_lower8(span_word(a.p + a.n - 8)) == ascii_lower8(span_word(b.p + b.n - 8));
+	for (; i < a.n; i++)
 		if (ascii_lower((unsigned char)a.p[i]) != ascii_lower((unsigned char)b.p[i]))
 			return false;
 	return true;
+}
+
+/* Writes s.n bytes to out. */
+static inline void span_lower(char *out, struct span s)
+{
+	size_t i = 0;
+
+	for (; s.n - i >= 8; i += 8) {
+		uint64_t w = ascii_lower8(span_word(s.p + i));
+
+		memcpy(out + i, &w, sizeof(w));
+	}
+	for (; i < s.n; i++)
+		out[i] = (char)ascii_lower((unsigned char)s.p[i]);
 }
 
 static inline bool span_starts(struct span a, struct span prefix)
@@ -56,6 +96,20 @@ static inline struct span span_skip(struct span a, size_t n)
 	if (n > a.n)
 		n = a.n;
 	return (struct span){a.p + n, a.n - n};
+}
+
+#define DECIMAL_MAX 20
+
+/* v in decimal, at the end of `room`. */
+static inline struct span span_decimal(char room[DECIMAL_MAX], uint64_t v)
+{
+	size_t i = DECIMAL_MAX;
+
+	do {
+		room[--i] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	return (struct span){room + i, DECIMAL_MAX - i};
 }
 
 /* Space and tab trimmed on both ends (the OWS of RFC 9110, 5.6.3). */

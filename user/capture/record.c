@@ -4,13 +4,30 @@
 #include <errno.h>
 #include <stdio.h>
 
+/* Every event has two of them: inet_ntop goes through printf. */
+static size_t ip4_text(const uint8_t addr[4], char *out)
+{
+	char room[DECIMAL_MAX], *at = out;
+
+	for (int i = 0; i < 4; i++) {
+		struct span part = span_decimal(room, addr[i]);
+
+		if (i)
+			*at++ = '.';
+		memcpy(at, part.p, part.n);
+		at += part.n;
+	}
+	*at = '\0';
+	return (size_t)(at - out);
+}
+
 size_t endpoint_addr_text(const struct endpoint *e, char out[ENDPOINT_TEXT_LEN])
 {
 	const char *done = NULL;
 
 	if (e->family == ADDR_IP4)
-		done = inet_ntop(AF_INET, e->addr, out, ENDPOINT_TEXT_LEN);
-	else if (e->family == ADDR_IP6)
+		return ip4_text(e->addr, out);
+	if (e->family == ADDR_IP6)
 		done = inet_ntop(AF_INET6, e->addr, out, ENDPOINT_TEXT_LEN);
 	if (!done)
 		snprintf(out, ENDPOINT_TEXT_LEN, "%s", e->family == ADDR_UNIX ? "unix" : "?");

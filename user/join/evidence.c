@@ -1,7 +1,5 @@
 #include "join/evidence.h"
 
-#include <stdio.h>
-
 #include "base/hmap.h"
 
 bool evidence_proxied(const struct message *req)
@@ -62,8 +60,7 @@ static uint64_t mix_lower(uint64_t h, struct span part)
 
 	if (!h || part.n > sizeof(text))
 		return 0;
-	for (size_t i = 0; i < part.n; i++)
-		text[i] = (char)ascii_lower((unsigned char)part.p[i]);
+	span_lower(text, part);
 	return mix(h, span_of(text, part.n));
 }
 
@@ -81,18 +78,17 @@ static uint64_t fold(
 
 uint64_t evidence_of_client(const struct exchange *x)
 {
-	char address[ENDPOINT_TEXT_LEN], port[8];
+	char address[ENDPOINT_TEXT_LEN], port[DECIMAL_MAX];
 	struct span host = headers__get(&x->req.headers, SPAN_LIT("host"));
 	struct span path;
-	int n;
 
 	if (x->req.authority.n)
 		host = buf_span(&x->req.authority);
 	path = without_query(split_absolute(buf_span(&x->req.target), &host));
 	if (!x->conn.peer.family || !path.n)
 		return 0;
-	n = snprintf(port, sizeof(port), "%u", x->conn.local.port);
-	return fold(x->conn.key.pid, buf_span(&x->req.method), without_port(host), span_of(port, (size_t)n), path,
+	return fold(x->conn.key.pid, buf_span(&x->req.method), without_port(host),
+		span_decimal(port, x->conn.local.port), path,
 		span_of(address, endpoint_addr_text(&x->conn.peer, address)));
 }
 

@@ -74,8 +74,7 @@ void json_put_string_lower(struct json_out *o, struct span s)
 		size_t n = s.n < sizeof(part) ? s.n : sizeof(part);
 
 		/* Names are ASCII where they are legal; a cut inside a foreign character only shows as U+FFFD. */
-		for (size_t i = 0; i < n; i++)
-			part[i] = (char)ascii_lower((unsigned char)s.p[i]);
+		span_lower(part, span_of(s.p, n));
 		inside(o, span_of(part, n));
 		s = span_skip(s, n);
 	}
@@ -84,14 +83,9 @@ void json_put_string_lower(struct json_out *o, struct span s)
 
 void json_put_u64(struct json_out *o, uint64_t v)
 {
-	char text[20];
-	size_t i = sizeof(text);
+	char text[DECIMAL_MAX];
 
-	do {
-		text[--i] = (char)('0' + v % 10);
-		v /= 10;
-	} while (v);
-	json_put_raw(o, span_of(text + i, sizeof(text) - i));
+	json_put_raw(o, span_decimal(text, v));
 }
 
 void json_put_i64(struct json_out *o, int64_t v)

@@ -72,6 +72,15 @@ static inline size_t json_plain_prefix(const char *p, size_t n)
 		if (w)
 			return i + (size_t)__builtin_ctzll(w) / 8;
 	}
+	/* What is left of a longer one is looked at together with bytes before it, which are known to be plain. */
+	if (i && i < n) {
+		memcpy(&w, p + n - sizeof(w), sizeof(w));
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+		w = __builtin_bswap64(w);
+#endif
+		w = json_specials(w);
+		return w ? n - sizeof(w) + (size_t)__builtin_ctzll(w) / 8 : n;
+	}
 	while (i < n && json_plain((unsigned char)p[i]))
 		i++;
 	return i;

@@ -180,6 +180,7 @@ static int append_lower(struct buf *out, struct span s)
 int uri_compose(struct buf *out, const struct uri_parts *parts, const struct uri_masks *masks, struct uri_layout *ret)
 {
 	struct span authority, origin = uri_origin_form(parts->target, &authority), host, path, query;
+	char port[DECIMAL_MAX];
 	size_t begin = out->n;
 	int r;
 
@@ -194,7 +195,9 @@ int uri_compose(struct buf *out, const struct uri_parts *parts, const struct uri
 	if (r == 0)
 		r = append_lower(out, host.n ? host : SPAN_LIT("kong"));
 	if (r == 0 && parts->port)
-		r = buf__printf(out, ":%u", (unsigned)parts->port);
+		r = buf__append_char(out, ':');
+	if (r == 0 && parts->port)
+		r = buf__append_span(out, span_decimal(port, parts->port));
 	if (r == 0)
 		r = make_utf8(out, begin);
 	ret->from = out->n;

@@ -190,17 +190,13 @@ struct span headers__value_at(const struct headers *h, uint32_t i)
 	return span_of(h->bytes + h->fields[i].value_off, h->fields[i].value_len);
 }
 
-static int find_hashed(const struct headers *h, struct span name, uint32_t hash, uint32_t from)
-{
-	for (uint32_t i = from; i < h->count; i++)
-		if (h->fields[i].hash == hash && span_ieq(headers__name_at(h, i), name))
-			return (int)i;
-	return -1;
-}
-
+/* The length says nearly as much as the hash would, and need not be taken first. */
 int headers__find(const struct headers *h, struct span name, uint32_t from)
 {
-	return find_hashed(h, name, header_hash(name), from);
+	for (uint32_t i = from; i < h->count; i++)
+		if (h->fields[i].name_len == name.n && span_ieq(headers__name_at(h, i), name))
+			return (int)i;
+	return -1;
 }
 
 struct span headers__get(const struct headers *h, struct span name)
@@ -212,9 +208,9 @@ struct span headers__get(const struct headers *h, struct span name)
 
 uint32_t headers__count_of(const struct headers *h, struct span name)
 {
-	uint32_t hash = header_hash(name), n = 0;
+	uint32_t n = 0;
 
-	for (int i = find_hashed(h, name, hash, 0); i >= 0; i = find_hashed(h, name, hash, (uint32_t)i + 1))
+	for (int i = headers__find(h, name, 0); i >= 0; i = headers__find(h, name, (uint32_t)i + 1))
 		n++;
 	return n;
 }

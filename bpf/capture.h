@@ -125,6 +125,8 @@ struct kt_io {
 	__u32 shape; /* enum kt_shape */
 	__s32 fd;
 	__u32 cause; /* why the rest was not copied */
+	__u32 wake;  /* the reader is to be woken when these bytes are in the ring */
+	__u32 last;  /* the piece at hand is the last of the call */
 };
 
 /* Value of `watched`, keyed by tgid. */
@@ -152,10 +154,11 @@ enum kt_state {
 struct kt_conn {
 	__u64 gen;
 	__u64 obj;
-	__u64 pos[2];  /* bytes that the calls of each direction moved */
-	__u64 owed[2]; /* of these, bytes up to pos that were passed over and not reported yet */
-	__u64 skip[2]; /* positions up to which nothing needs copying */
-	__u64 file;    /* tls 0: struct file under the fd; another one there means another connection */
+	__u64 pos[2];	    /* bytes that the calls of each direction moved */
+	__u64 owed[2];	    /* of these, bytes up to pos that were passed over and not reported yet */
+	__u64 skip_from[2]; /* from this position … */
+	__u64 skip[2];	    /* … up to this one nothing needs copying */
+	__u64 file;	    /* tls 0: struct file under the fd; another one there means another connection */
 	__u32 pid;
 	__s32 fd;
 	__u32 skips_seen;
@@ -168,18 +171,23 @@ struct kt_conn {
 	__u8 late;   /* as in kt_open */
 	__u8 left_out;
 	__u32 settled; /* when what was passed over was told last, in units of 2^30 ns */
+	__u32 run; /* bytes copied in run_dir since the other side last spoke, or since the reader was woken for them */
+	__u8 run_dir;
+	__u8 pad[3];
 };
 
-/* Value of `skips`: user space knows that bytes before these positions are of no use. All ones: none ever will be. */
+/* Value of `skips`: user space knows that the bytes between these positions are of no use. Until all ones: none ever
+ * will be. */
 struct kt_skip {
 	__u64 gen;
+	__u64 from[2];
 	__u64 until[2];
 };
 
-_Static_assert(sizeof(struct kt_watch) == 112, "kt_watch");
+_Static_assert(sizeof(struct kt_watch) == 120, "kt_watch");
 _Static_assert(sizeof(struct kt_conn_key) == 16, "kt_conn_key");
-_Static_assert(sizeof(struct kt_conn) == 96, "kt_conn");
-_Static_assert(sizeof(struct kt_skip) == 24, "kt_skip");
+_Static_assert(sizeof(struct kt_conn) == 120, "kt_conn");
+_Static_assert(sizeof(struct kt_skip) == 40, "kt_skip");
 
 /* Index into the per-CPU counters. */
 enum kt_stat {

@@ -6,6 +6,11 @@
 
 #include "emit.bpf.h"
 
+/* Bytes of one direction in a row after which the reader is woken. */
+#define RUN_BYTES (64 << 10)
+/* What does not end such a run: HTTP/2 has its receiver say now and then that there is room for more. */
+#define TURN_BYTES 64
+
 static __always_inline void fill_open(struct kt_open *o, struct kt_conn *c, struct sock *sk, __u64 now)
 {
 	__builtin_memset(o, 0, sizeof(*o));
@@ -188,6 +193,8 @@ static __noinline int conn_skips(struct kt_conn *c)
 	s = bpf_map_lookup_elem(&skips, &key);
 	if (!s || s->gen != c->gen)
 		return 0;
+	c->skip_from[0] = s->from[0];
+	c->skip_from[1] = s->from[1];
 	c->skip[0] = s->until[0];
 	c->skip[1] = s->until[1];
 	return 0;
@@ -210,6 +217,25 @@ static __noinline int is_left_out(struct kt_conn *c)
 	return 1;
 }
 
+/* One side has sent so much in a row that user space may have something to say about the rest: it is to hear of it at
+ * once, not when the ring has filled up. */
+static __always_inline void count_run(struct kt_io *io, struct kt_conn *c)
+{
+	io->wake = 0;
+	if (c->run_dir != io->dir) {
+		if (io->n < TURN_BYTES)
+			return;
+		c->run_dir = io->dir;
+		c->run = 0;
+	}
+	if (io->n < RUN_BYTES && c->run + io->n < RUN_BYTES) {
+		c->run += io->n;
+		return;
+	}
+	c->run = 0;
+	io->wake = 1;
+}
+
 /* The call that io describes, on its way out. */
 static __noinline int conn_moved(struct kt_io *io, struct kt_conn *c)
 {
@@ -227,6 +253,7 @@ static __noinline int conn_moved(struct kt_io *io, struct kt_conn *c)
 	}
 	settle(c, io->dir);
 	c->more = 0;
+	count_run(io, c);
 	return emit(io, c);
 }
 

@@ -13,10 +13,13 @@
 #define WALK_STEPS_UNROLLED 80
 
 /* The timer of the reader serves a quiet ring; a busy one wakes it when `wake_bytes` are passed, once. */
-static __always_inline __u64 wake_flags(__u32 size)
+static __always_inline __u64 wake_flags(__u32 size, bool now)
 {
-	__u64 have = bpf_ringbuf_query(&data, BPF_RB_AVAIL_DATA);
+	__u64 have;
 
+	if (now)
+		return BPF_RB_FORCE_WAKEUP;
+	have = bpf_ringbuf_query(&data, BPF_RB_AVAIL_DATA);
 	return have >= wake_bytes && have - size < wake_bytes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
@@ -52,7 +55,7 @@ static __noinline int put_gap(struct kt_conn *c, __u32 dir, __u64 pos, __u64 n, 
 	d->len = 0;
 	d->gap = n;
 	d->cause = cause;
-	bpf_ringbuf_submit(d, wake_flags(sizeof(*d)));
+	bpf_ringbuf_submit(d, wake_flags(sizeof(*d), false));
 	return 0;
 }
 
@@ -87,7 +90,7 @@ static __always_inline void put(struct kt_io *io, struct kt_conn *c, const __u32
 		d->gap = n;
 		d->cause = KT_CAUSE_FAULT;
 	}
-	bpf_ringbuf_submit(d, wake_flags(sizeof(*d) + room));
+	bpf_ringbuf_submit(d, wake_flags(sizeof(*d) + room, io->wake && io->last));
 }
 
 /* io->piece bytes at io->base, at most KT_PIECE; moves the position. */
@@ -162,6 +165,7 @@ static long walk_step(__u32 i, struct walk *w)
 	size_piece(io);
 	if (!io->piece)
 		return 0;
+	io->last = io->piece == io->left || io->piece == io->budget;
 	put_piece(io, w->c);
 	io->base += io->piece;
 	io->seg_left -= io->piece;
@@ -262,7 +266,7 @@ static __always_inline int gather(
 		count(KT_STAT_FAULT);
 		d->cause = KT_CAUSE_FAULT;
 	}
-	bpf_ringbuf_submit(d, wake_flags(sizeof(*d) + 2 * room));
+	bpf_ringbuf_submit(d, wake_flags(sizeof(*d) + 2 * room, io->wake));
 	return 0;
 }
 
@@ -278,21 +282,22 @@ static __noinline int gather_all(struct kt_io *io, struct kt_conn *c)
 	return 0;
 }
 
-/* Calls that user space has no use for: counted, and told in one piece before the next that it has; a connection that
- * it still wants shows about once a second that it is alive. */
+/* Calls that user space has no use for: counted, and told in one piece before the next that it has, at the latest where
+ * what is of no use ends: the message that they belong to may well end there, too. A connection that it still wants
+ * shows about once a second that it is alive. */
 static __always_inline bool passed_over(struct kt_io *io, struct kt_conn *c)
 {
 	__u32 dir = io->dir & 1, now;
 	__u64 end = c->pos[dir] + io->n;
 
-	if (end > c->skip[dir])
+	if (end > c->skip[dir] || c->pos[dir] < c->skip_from[dir])
 		return false;
 	c->pos[dir] = end;
 	c->owed[dir] += io->n;
 	if (c->skip[dir] == ~0ULL)
 		return true;
 	now = bpf_ktime_get_ns() >> 30;
-	if (now != c->settled) {
+	if (now != c->settled || end == c->skip[dir]) {
 		c->settled = now;
 		settle(c, dir);
 	}
@@ -315,6 +320,7 @@ static __noinline int emit(struct kt_io *io, struct kt_conn *c)
 	io->seg_left = io->n;
 	if (io->n > KT_PIECE)
 		return walk_all(io, c);
+	io->last = 1;
 	io->piece = io->n;
 	return put_piece(io, c);
 }

@@ -121,9 +121,9 @@ static void on_ignore(void *ctx, const struct conn_key *key)
 	source__ignore(((struct agent *)ctx)->source, key);
 }
 
-static void on_skip(void *ctx, const struct conn_key *key, uint64_t in_until, uint64_t out_until)
+static void on_skip(void *ctx, const struct conn_key *key, const struct byte_range useless[2])
 {
-	source__skip(((struct agent *)ctx)->source, key, in_until, out_until);
+	source__skip(((struct agent *)ctx)->source, key, useless);
 }
 
 static void record(struct agent *a, const struct record *rec)

@@ -26,7 +26,7 @@ struct rig {
 	uint64_t pos[2];
 	uint64_t t_ns;
 	unsigned begun, done, ignored, skips;
-	uint64_t skip[2];
+	struct byte_range skip[2];
 	struct conn_facts last;	 /* of the exchange that came out last */
 	uint32_t stands_for;	 /* likewise */
 	uint64_t open_ids[4096]; /* begun and not done */
@@ -145,14 +145,15 @@ static inline void rig_ignored(void *ctx, const struct conn_key *key)
 	r->ignored++;
 }
 
-static inline void rig_skip(void *ctx, const struct conn_key *key, uint64_t in_until, uint64_t out_until)
+static inline void rig_skip(void *ctx, const struct conn_key *key, const struct byte_range useless[2])
 {
 	struct rig *r = ctx;
 
 	(void)key;
-	assert_true(in_until >= r->skip[DIR_IN] && out_until >= r->skip[DIR_OUT]);
-	r->skip[DIR_IN] = in_until;
-	r->skip[DIR_OUT] = out_until;
+	for (int dir = 0; dir < 2; dir++) {
+		assert_true(useless[dir].from <= useless[dir].until && useless[dir].until >= r->skip[dir].until);
+		r->skip[dir] = useless[dir];
+	}
 	r->skips++;
 }
 

@@ -145,8 +145,9 @@ static int attach(struct kernel *k, struct bpf_program *p, struct bpf_link *link
 	return 0;
 }
 
-/* Programs of the host as a whole, on system calls or on processes. The TLS ones wait for a library. */
-static int attach_these(struct kernel *k, bool calls)
+/* Programs of the host as a whole, on system calls or on processes, the first `most` of them. The TLS ones wait for a
+ * library. */
+static int attach_these(struct kernel *k, bool calls, size_t most)
 {
 	struct bpf_program *p;
 	int err = 0;
@@ -155,7 +156,7 @@ static int attach_these(struct kernel *k, bool calls)
 	{
 		const char *section = bpf_program__section_name(p);
 
-		if (!bpf_program__autoload(p) || is_tls(p) || is_call(p) != calls)
+		if (!most || !bpf_program__autoload(p) || is_tls(p) || is_call(p) != calls)
 			continue;
 		if (is_syscall(p))
 			err = attach(k, p, bpf_program__attach_tracepoint(p, "syscalls", strrchr(section, '/') + 1));
@@ -163,6 +164,7 @@ static int attach_these(struct kernel *k, bool calls)
 			err = attach(k, p, bpf_program__attach_raw_tracepoint(p, strrchr(section, '/') + 1));
 		if (err)
 			return err;
+		most--;
 	}
 	return 0;
 }
@@ -173,12 +175,28 @@ static void detach_calls(struct kernel *k)
 		bpf_link__destroy(k->links[--k->nlinks]);
 }
 
-static int attach_all(struct kernel *k)
+/* System calls wait for somebody to be watched. One is tried, though: what cannot be done is to be known now. */
+static int attach_first(struct kernel *k)
 {
-	int err = attach_these(k, false);
+	int err = attach_these(k, false, LINKS_MAX);
 
 	k->nprocess = k->nlinks;
-	return err ? err : attach_these(k, true);
+	if (!err)
+		err = attach_these(k, true, 1);
+	detach_calls(k);
+	return err;
+}
+
+int kernel__tap(struct kernel *k, bool on)
+{
+	int err;
+
+	if (on && k->nlinks > k->nprocess)
+		return 0;
+	err = on ? attach_these(k, true, LINKS_MAX) : -ECANCELED;
+	if (err)
+		detach_calls(k);
+	return on ? err : 0;
 }
 
 static int open_and_load(struct kernel *k, const struct features *f, const struct kernel_options *o)
@@ -213,7 +231,7 @@ struct kernel *kernel__open(const struct features *f, const struct kernel_option
 	if (!f->has[FEATURE_LOOP])
 		loopless_end();
 	if (!err)
-		err = attach_all(k);
+		err = attach_first(k);
 	if (err)
 		goto fail;
 	return k;
@@ -289,10 +307,14 @@ void kernel__sweep(struct kernel *k, uint32_t pid)
 		bpf_map_delete_elem(fd, &key);
 }
 
-int kernel__skip(struct kernel *k, const struct conn_key *key, uint64_t in_until, uint64_t out_until)
+int kernel__skip(struct kernel *k, const struct conn_key *key, const struct byte_range useless[2])
 {
 	struct kt_conn_key name = {.obj = key->obj, .pid = key->pid, .tls = key->tls};
-	struct kt_skip skip = {.gen = key->gen, .until = {[KT_IN] = in_until, [KT_OUT] = out_until}};
+	struct kt_skip skip = {
+		.gen = key->gen,
+		.from = {[KT_IN] = useless[DIR_IN].from, [KT_OUT] = useless[DIR_OUT].from},
+		.until = {[KT_IN] = useless[DIR_IN].until, [KT_OUT] = useless[DIR_OUT].until},
+	};
 
 	if (bpf_map_update_elem(bpf_map__fd(k->skel->maps.skips), &name, &skip, BPF_ANY))
 		return -errno;
@@ -364,7 +386,7 @@ int kernel__resume(struct kernel *k)
 	int err;
 
 	forget_calls(k);
-	err = attach_these(k, true);
+	err = attach_these(k, true, LINKS_MAX);
 	if (err)
 		detach_calls(k);
 	else

@@ -14,11 +14,14 @@ struct kernel_options {
 	uint32_t call_bytes;
 };
 
-/* Loads, and attaches what belongs to the host as a whole (system calls, processes). NULL and errno, the reason logged:
+/* Loads, and attaches what follows the life of processes. NULL and errno, the reason logged:
  * EPERM, ENOTSUP, ENOMEM, ENOENT. */
 struct kernel *kernel__open(const struct features *f, const struct kernel_options *o);
 /* Opens the gate. */
 void kernel__go(struct kernel *k);
+/* Look at system calls, or do so no more. It taxes those of every process of the host: on before the first process is
+ * watched, off when there is none. Off takes its time (tens of milliseconds). 0 or negative errno, logged. */
+int kernel__tap(struct kernel *k, bool on);
 
 /* The rings: descriptors for epoll, and for ring__open with their sizes. */
 int kernel__data_fd(const struct kernel *k);
@@ -33,8 +36,9 @@ void kernel__unwatch(struct kernel *k, uint32_t pid);
 bool kernel__captures(const struct kernel *k, uint32_t pid);
 /* Forget the connections of a process that is gone. */
 void kernel__sweep(struct kernel *k, uint32_t pid);
-/* Bytes of this connection before these positions need not be copied; UINT64_MAX: none of all that come. */
-int kernel__skip(struct kernel *k, const struct conn_key *key, uint64_t in_until, uint64_t out_until);
+/* These bytes of this connection need not be copied; until UINT64_MAX: none of all that come. `useless` by enum
+ * direction. It replaces what was said before. 0 or negative errno. */
+int kernel__skip(struct kernel *k, const struct conn_key *key, const struct byte_range useless[2]);
 /* Of accepted connections only those whose number has none of these bits set; 0: all. */
 void kernel__sample(struct kernel *k, uint32_t mask);
 /* Takes all hooks on system calls away and forgets all connections; processes are followed on. The caller has detached

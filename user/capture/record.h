@@ -121,6 +121,11 @@ struct rec_exit {
 	uint32_t pid; /* every connection of this worker is closed, no more records of it */
 };
 
+/* Bytes that are of no use, by their positions in a direction. */
+struct byte_range {
+	uint64_t from, until;
+};
+
 /* Made by the agent, not by a source: facts from outside that events depend on, so that a recording holds them. */
 struct rec_clock {
 	int64_t wall_offset_ns; /* wall clock = t_ns + this, from here on */

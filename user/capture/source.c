@@ -20,10 +20,10 @@ void source__ignore(struct source *s, const struct conn_key *key)
 	s->ops->ignore(s, key);
 }
 
-void source__skip(struct source *s, const struct conn_key *key, uint64_t in_until, uint64_t out_until)
+void source__skip(struct source *s, const struct conn_key *key, const struct byte_range useless[2])
 {
 	if (s->ops->skip)
-		s->ops->skip(s, key, in_until, out_until);
+		s->ops->skip(s, key, useless);
 }
 
 size_t source__workers(const struct source *s)

@@ -42,8 +42,9 @@ int source__activate(struct source *s);
 int source__poll(struct source *s, int timeout_ms);
 /* A connection whose bytes are of no use any more: the kernel need not copy them. Ignored by a replay. */
 void source__ignore(struct source *s, const struct conn_key *key);
-/* The same of its bytes before these positions only: the connection is still wanted. Positions only grow. */
-void source__skip(struct source *s, const struct conn_key *key, uint64_t in_until, uint64_t out_until);
+/* Some of its bytes are of no use (by enum direction; replaces what was said before): the kernel need not copy them,
+ * they come as gaps (GAP_LIMIT). Those that are on their way come all the same. Ignored by a replay. */
+void source__skip(struct source *s, const struct conn_key *key, const struct byte_range useless[2]);
 /* Workers being watched. */
 size_t source__workers(const struct source *s);
 

@@ -35,6 +35,8 @@
 #define TLS_PLACED_NS 1200
 #define TLS_DEAR_NS 9000
 #define BYTES_PER_NS 8
+/* So long after the last gateway is gone system calls are looked at still: it may just be restarting. */
+#define TAP_LASTS (10000 * MS)
 /* Of the initial PID namespace, fixed by the kernel. */
 #define INIT_PID_NS 0xEFFFFFFCul
 
@@ -53,7 +55,8 @@ struct source_bpf {
 	int epoll, timer;
 	bool active, searching_said, paused;
 	uint64_t next_scan, soon_until, next_counters;
-	uint64_t told; /* records of our own making: WORKER, EXIT */
+	uint64_t tap_until; /* 0: system calls are not looked at */
+	uint64_t told;	    /* records of our own making: WORKER, EXIT */
 };
 
 static const struct source_ops source_bpf_ops;
@@ -66,12 +69,35 @@ static void give(struct source_bpf *s, const struct record *rec)
 
 /* Discovery's findings. */
 
+/* Somebody is there to be watched. */
+static void tap(struct source_bpf *s)
+{
+	uint64_t now = clock_mono_ns();
+
+	if (s->paused || s->tap_until || kernel__tap(s->kernel, true) == 0)
+		s->tap_until = now + TAP_LASTS;
+}
+
+static void keep_tap(struct source_bpf *s, uint64_t now)
+{
+	if (!s->tap_until)
+		return;
+	if (discover__nodes(s->discover) || discover__workers(s->discover)) {
+		s->tap_until = now + TAP_LASTS;
+	} else if (now >= s->tap_until) {
+		kernel__tap(s->kernel, false);
+		s->tap_until = 0;
+	}
+}
+
 static void on_node(void *ctx, uint32_t pid, const char *prefix)
 {
 	struct source_bpf *s = ctx;
 	struct tls_plan plan;
-	int err = kernel__watch(s->kernel, pid, false, true);
+	int err;
 
+	tap(s);
+	err = kernel__watch(s->kernel, pid, false, true);
 	if (err)
 		log_err("capture", "gateway %u cannot be followed: %s", pid, strerror(-err));
 	/* The workers will map what their master has mapped. */
@@ -99,6 +125,7 @@ static void on_worker(void *ctx, const struct rec_worker *w, bool fresh)
 	give(s, &rec);
 	if (!fresh)
 		return;
+	tap(s);
 	err = kernel__watch(s->kernel, w->pid, true, false);
 	if (err)
 		log_err("capture", "worker %u cannot be watched: %s", w->pid, strerror(-err));
@@ -232,6 +259,7 @@ static void housekeeping(struct source_bpf *s)
 		scan(s, now);
 	if (now >= s->next_counters) {
 		kernel__counters(s->kernel);
+		keep_tap(s, now);
 		s->next_counters = now + COUNTERS_EVERY;
 	}
 }
@@ -278,9 +306,9 @@ static int bpf_poll(struct source *base, int timeout_ms)
 	return before > INT32_MAX ? INT32_MAX : (int)before;
 }
 
-static void bpf_skip(struct source *base, const struct conn_key *key, uint64_t in_until, uint64_t out_until)
+static void bpf_skip(struct source *base, const struct conn_key *key, const struct byte_range useless[2])
 {
-	int err = kernel__skip(self(base)->kernel, key, in_until, out_until);
+	int err = kernel__skip(self(base)->kernel, key, useless);
 
 	if (err)
 		log_debug("capture", "bytes of a connection cannot be marked as useless: %s", strerror(-err));
@@ -288,7 +316,9 @@ static void bpf_skip(struct source *base, const struct conn_key *key, uint64_t i
 
 static void bpf_ignore(struct source *base, const struct conn_key *key)
 {
-	bpf_skip(base, key, UINT64_MAX, UINT64_MAX);
+	static const struct byte_range all[2] = {{0, UINT64_MAX}, {0, UINT64_MAX}};
+
+	bpf_skip(base, key, all);
 }
 
 static void bpf_count(struct source *base)
@@ -338,6 +368,7 @@ static int bpf_govern(struct source *base, const struct rec_govern *g)
 		err = kernel__resume(s->kernel);
 		if (err)
 			return err;
+		s->tap_until = clock_mono_ns() + TAP_LASTS;
 		tls_attach__resume(s->tls);
 	}
 	s->paused = g->detached;

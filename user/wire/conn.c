@@ -353,17 +353,19 @@ bool conn__gap(struct conn *c, enum direction dir, uint64_t n, enum gap_cause ca
 	return true;
 }
 
-uint64_t conn__skip(struct conn *c, enum direction dir)
+bool conn__skip(struct conn *c, enum direction dir)
 {
-	uint64_t n, until;
+	struct byte_range *told = &c->skip[dir];
+	uint64_t n, keep = 0, until;
 
 	if (c->state != CONN_SPEAKS || !c->ops->useless)
-		return 0;
-	n = c->ops->useless(c->proto, carries_requests(c->facts.leg, dir));
-	if (n < SKIP_MIN || __builtin_add_overflow(c->stream[dir].next, n, &until) || until < c->skip[dir] + SKIP_MIN)
-		return 0;
-	c->skip[dir] = until;
-	return until;
+		return false;
+	n = c->ops->useless(c->proto, carries_requests(c->facts.leg, dir), &keep);
+	if (n < keep || n - keep < SKIP_MIN || __builtin_add_overflow(c->stream[dir].next, n, &until) ||
+		until < told->until + SKIP_MIN)
+		return false;
+	*told = (struct byte_range){.from = c->stream[dir].next + keep, .until = until};
+	return true;
 }
 
 bool conn__is_busy(const struct conn *c)

@@ -23,9 +23,9 @@ struct conn {
 	struct proto_env env;
 	const struct proto_ops *ops;
 	struct proto *proto;
-	struct stream stream[2]; /* by enum direction */
-	uint64_t skip[2];	 /* positions up to which the capture was told that nothing is needed */
-	struct buf held;	 /* its first bytes, while they do not say enough */
+	struct stream stream[2];   /* by enum direction */
+	struct byte_range skip[2]; /* what the capture was told that is of no use */
+	struct buf held;	   /* its first bytes, while they do not say enough */
 	uint64_t held_t_ns;
 	uint64_t used;	  /* bytes of its exchanges */
 	uint64_t last_ns; /* latest record */
@@ -50,8 +50,9 @@ void conn__learn(struct conn *c, const struct rec_open *open);
 /* All of them: false when the connection has just become of no use (state CONN_IGNORED). */
 bool conn__data(struct conn *c, enum direction dir, struct span data, uint64_t t_ns, bool start);
 bool conn__gap(struct conn *c, enum direction dir, uint64_t n, enum gap_cause cause, uint64_t t_ns);
-/* The position up to which nothing of this direction is needed; 0 when there is none worth telling, or it was told. */
-uint64_t conn__skip(struct conn *c, enum direction dir);
+/* Looks for bytes to come that are of no use and puts them into c->skip. False when there are none worth telling, or
+ * they were told. */
+bool conn__skip(struct conn *c, enum direction dir);
 /* An exchange is open. */
 bool conn__is_busy(const struct conn *c);
 /* Hands on what is open. */

@@ -225,14 +225,14 @@ static void on_data(struct conns *c, const struct rec_data *d, uint64_t t_ns)
 	if (!useful)
 		tell_ignore(c, &d->key);
 	else if (c->ignore.skip && conn__skip(it, dir))
-		c->ignore.skip(c->ignore.ctx, &d->key, it->skip[DIR_IN], it->skip[DIR_OUT]);
+		c->ignore.skip(c->ignore.ctx, &d->key, it->skip);
 	place(c, it, t_ns);
 }
 
 /* What is missing at the end was not asked for, or is lost. */
 static void end_stream(struct conn *it, enum direction dir, uint64_t pos, uint64_t t_ns)
 {
-	uint64_t asked = it->skip[dir] < pos ? it->skip[dir] : pos;
+	uint64_t asked = it->skip[dir].until < pos ? it->skip[dir].until : pos;
 
 	conn__gap(it, dir, stream__end(&it->stream[dir], asked, GAP_LIMIT), GAP_LIMIT, t_ns);
 	conn__gap(it, dir, stream__end(&it->stream[dir], pos, GAP_LOST), GAP_LOST, t_ns);

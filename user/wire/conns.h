@@ -16,9 +16,9 @@ struct conns;
 struct conn_ignore_sink {
 	void (*fn)(void *ctx, const struct conn_key *key); /* may be NULL */
 	void *ctx;
-	/* May be NULL. Bytes before these positions are of no use (a long body of which enough is known); the
-	 * connection is still wanted. Positions only grow. */
-	void (*skip)(void *ctx, const struct conn_key *key, uint64_t in_until, uint64_t out_until);
+	/* May be NULL. These bytes (by enum direction) are of no use: they belong to a long body of which enough is
+	 * known. The connection is still wanted. It replaces what was said before; positions only grow. */
+	void (*skip)(void *ctx, const struct conn_key *key, const struct byte_range useless[2]);
 };
 
 /* NULL and errno ENOMEM. The sinks are called from within conns__on_record and conns__free. */

@@ -370,21 +370,25 @@ static bool h1conn__busy(const struct proto *p)
 	return false;
 }
 
-/* Body bytes beyond what is kept of a body are of no use. */
-static uint64_t h1conn__useless(const struct proto *p, bool is_request)
+/* How much more of this body is wanted. A body that is longer than what is kept of one is left out as a whole. */
+static uint64_t body_wanted(const struct message *m)
+{
+	if (m->body_truncated || (m->has_length && m->content_length > m->body.max))
+		return 0;
+	return m->body.max - m->body.n;
+}
+
+static uint64_t h1conn__useless(const struct proto *p, bool is_request, uint64_t *ret_keep)
 {
 	const struct h1side *s = is_request ? &p->req : &p->resp;
 	const struct h1call *c;
-	const struct message *m;
 
 	if (!s->reading)
 		return 0;
 	c = is_request ? &p->calls.v[p->calls.n - 1] : p->calls.v;
 	if (!is_request && c->unsure)
 		return 0;
-	m = c->x ? is_request ? &c->x->req : &c->x->resp : NULL;
-	if (m && !m->body_truncated && m->body.n < m->body.max)
-		return 0;
+	*ret_keep = c->x ? body_wanted(is_request ? &c->x->req : &c->x->resp) : 0;
 	return http1_reader__body_ahead(s->reader);
 }
 

@@ -77,8 +77,9 @@ struct proto_ops {
 	/* Time passed: long-lived responses that were quiet for limits->stream_idle_ns are handed on. */
 	void (*tick)(struct proto *p, uint64_t t_ns);
 	bool (*busy)(const struct proto *p); /* an exchange is open */
-	/* May be NULL. How many of the bytes to come in this direction are certain to be of no use. */
-	uint64_t (*useless)(const struct proto *p, bool is_request);
+	/* May be NULL. How many of the bytes to come in this direction belong to a body for certain, and in *ret_keep
+	 * how many of them, the first, are wanted. */
+	uint64_t (*useless)(const struct proto *p, bool is_request, uint64_t *ret_keep);
 	void (*free)(struct proto *p); /* hands nothing on; NULL is fine */
 };
 

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Long bodies: the kernel copies what is wanted of them and little more, and every position stays exact: the call itself
+and the ones after it on the same connection are the access log's."""
+import http.client
+import re
+import subprocess
+import sys
+
+from client import PORTS
+from lib import Agent, Checks, EventView, Gateway, GatewayError, Workdir, read_jsonl, wait_for
+
+MIB = 1 << 20
+LONG = 256 * MIB
+LIMIT = 4 * 1000 * 1000
+METRICS = 19467
+
+
+def counters():
+    connection = http.client.HTTPConnection("127.0.0.1", METRICS, timeout=10)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    return {name: int(float(value)) for name, value in re.findall(r"^kongtap_(\w+?)(?:_total)?(?:\{.*\})? (\S+)$", text, re.M)}
+
+
+def lost(now):
+    return {name: now.get(name, 0) for name in ("capture_lost_data", "capture_lost_control", "wire_gap_lost", "wire_gap_fault")}
+
+
+def curl(gateway, target, tls, http2, *more):
+    """The call, then a small one on the same connection. What curl says of each: status, bytes down and up, connections."""
+    base = f"https://127.0.0.1:{PORTS['proxy_tls']}" if tls else f"http://127.0.0.1:{PORTS['proxy']}"
+    usual = ["-sk", "--http2" if http2 else "--http1.1", "-o", "/dev/null", "-w",
+             "%{http_code} %{size_download} %{size_upload} %{num_connects}\\n"]
+    done = subprocess.run(gateway.in_netns("curl", *usual, *more, base + target, "--next", *usual, base + "/open/bytes?n=700"),
+                          capture_output=True, text=True, timeout=200)
+    return [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+
+
+def about(event):
+    return (event.event.get("metadata") or {}).get("kong") or {}
+
+
+class Bed:
+    def __init__(self, t, directory, *options):
+        self.t, self.upload = t, directory / "upload"
+        self.gateway = Gateway(directory / "gateway", oracle="lines")
+        self.output = directory / "events.jsonl"
+        self.options = options
+        self.seen = 0
+        with open(self.upload, "wb") as file:
+            file.truncate(LONG // 4)
+
+    def __enter__(self):
+        self.gateway.__enter__()
+        self.agent = Agent("--output", "jsonl", "--output-file", self.output, "--prefix", self.gateway.prefix,
+                           "--metrics-listen", f"127.0.0.1:{METRICS}", *self.options)
+        self.agent.wait_ready()
+        self.before = counters()
+        return self
+
+    def __exit__(self, *args):
+        self.agent.__exit__(*args)
+        self.gateway.__exit__(*args)
+
+    def events(self, wanted):
+        def there():
+            return len(read_jsonl(self.output)) >= self.seen + wanted
+        try:
+            wait_for(there, 20, "the events")
+        except GatewayError:
+            pass
+        found = [EventView(event) for event in read_jsonl(self.output)[self.seen:]]
+        self.seen += len(found)
+        return found
+
+    def ring_bytes(self):
+        """Payload bytes since the last time; the kernel's own counters come every quarter of a second."""
+        now = counters()
+        passed = now["capture_bytes"] - self.before["capture_bytes"]
+        self.t.equal("nothing is lost", lost(now), lost(self.before))
+        self.before = now
+        return passed
+
+    def call(self, what, target, *more, tls=False, http2=False, sent=0, received=LONG, most=4 * LIMIT):
+        t = self.t
+        said = curl(self.gateway, target, tls, http2, *more)
+        t.equal(f"{what}: curl", said, [(200, received, sent, 1), (200, 700, 0, 0)])
+        first, second = (self.events(2) + [None, None])[:2]
+        if not t.check(f"{what}: two events", first and second):
+            return
+        kong = about(first)
+        t.equal(f"{what}: complete", (kong.get("request"), kong.get("response")), ("complete", "complete"))
+        t.equal(f"{what}: body lengths", (kong.get("request_body_bytes"), kong.get("response_body_bytes")), (sent, received))
+        t.equal(f"{what}: joined", (kong.get("join"), kong.get("upstream_status")), ("id", 200))
+        t.equal(f"{what}: the call after it", (second.status, second.target, second.body("response")[2]),
+                (200, "/open/bytes?n=700", 700))
+        passed = self.ring_bytes()
+        t.check(f"{what}: {passed} bytes of {2 * max(sent, received)} passed the ring", passed <= most,
+                f"more than {most}")
+
+
+def long_bodies(t):
+    limits = ("--request-max-body-size-limit", str(LIMIT), "--response-max-body-size-limit", str(LIMIT))
+    with Workdir() as directory, Bed(t, directory, *limits) as bed:
+        put = ("-H", "Expect:", "-T", str(bed.upload))
+        for tls in (False, True):
+            name = "TLS" if tls else "clear"
+            bed.call(f"{name}, download", f"/open/bytes?n={LONG}", tls=tls)
+            bed.call(f"{name}, upload", "/open/status/200", *put, tls=tls, sent=LONG // 4, received=14)
+        bed.agent.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(Checks().run(long_bodies))

@@ -98,10 +98,16 @@ static __noinline int put_piece(struct kt_io *io, struct kt_conn *c)
 {
 	__u32 n = io->piece;
 
-	if (n <= 256)
+	if (n <= 64)
+		put(io, c, 64);
+	else if (n <= 256)
 		put(io, c, 256);
+	else if (n <= 512)
+		put(io, c, 512);
 	else if (n <= 1024)
 		put(io, c, 1024);
+	else if (n <= 1536)
+		put(io, c, 1536);
 	else if (n <= 2048)
 		put(io, c, 2048);
 	else if (n <= 4096)
@@ -200,8 +206,10 @@ static __noinline int walk_all(struct kt_io *io, struct kt_conn *c)
 	return 0;
 }
 
-/* The segments of a small call, brought together in one record. Twice the room is reserved: the verifier knows that the
- * offset and the length are each within `room`, not that their sum is. */
+/* The segments of a small call, brought together in one record. The verifier knows that the offset is within `room` and
+ * the length within `step`, not that their sum is within `room`: so `step` is reserved on top, and larger segments are
+ * taken in two or three steps. */
+#define GATHER_STEP(room) ((room) / 2)
 struct gather {
 	struct kt_io *io;
 	struct kt_data *d;
@@ -217,21 +225,42 @@ static __always_inline long gather_step(struct gather *g, const __u32 room)
 	n = io->left;
 	if (n > io->seg_left)
 		n = io->seg_left;
-	if (n > room)
-		n = room;
+	if (n > GATHER_STEP(room))
+		n = GATHER_STEP(room);
 	if (off >= room)
 		return 1;
 	if (bpf_probe_read_user((char *)(g->d + 1) + off, n, (void *)io->base))
 		return 1;
 	io->piece += n;
+	io->base += n;
 	io->left -= n;
-	io->seg_left = 0;
+	io->seg_left -= n;
 	return 0;
+}
+
+static long gather_256(__u32 i, struct gather *g)
+{
+	return gather_step(g, 256);
+}
+
+static long gather_512(__u32 i, struct gather *g)
+{
+	return gather_step(g, 512);
 }
 
 static long gather_1k(__u32 i, struct gather *g)
 {
 	return gather_step(g, 1024);
+}
+
+static long gather_1k5(__u32 i, struct gather *g)
+{
+	return gather_step(g, 1536);
+}
+
+static long gather_2k(__u32 i, struct gather *g)
+{
+	return gather_step(g, 2048);
 }
 
 static long gather_4k(__u32 i, struct gather *g)
@@ -249,7 +278,7 @@ static __always_inline int gather(
 {
 	struct gather g = {.io = io};
 	__u64 now = bpf_ktime_get_ns();
-	struct kt_data *d = bpf_ringbuf_reserve(&data, sizeof(*d) + 2 * room, 0);
+	struct kt_data *d = bpf_ringbuf_reserve(&data, sizeof(*d) + room + GATHER_STEP(room), 0);
 
 	if (!d) {
 		count(KT_STAT_LOST_DATA);
@@ -259,21 +288,29 @@ static __always_inline int gather(
 	io->left = io->n;
 	io->piece = 0;
 	g.d = d;
-	bpf_loop(IOV_MAX, step, &g, 0);
+	bpf_loop(IOV_MAX + 4, step, &g, 0);
 	d->len = io->piece;
 	d->gap = io->left;
 	if (io->left) {
 		count(KT_STAT_FAULT);
 		d->cause = KT_CAUSE_FAULT;
 	}
-	bpf_ringbuf_submit(d, wake_flags(sizeof(*d) + 2 * room, io->wake));
+	bpf_ringbuf_submit(d, wake_flags(sizeof(*d) + room + GATHER_STEP(room), io->wake));
 	return 0;
 }
 
 static __noinline int gather_all(struct kt_io *io, struct kt_conn *c)
 {
-	if (io->n <= 1024)
+	if (io->n <= 256)
+		gather(io, c, 256, gather_256);
+	else if (io->n <= 512)
+		gather(io, c, 512, gather_512);
+	else if (io->n <= 1024)
 		gather(io, c, 1024, gather_1k);
+	else if (io->n <= 1536)
+		gather(io, c, 1536, gather_1k5);
+	else if (io->n <= 2048)
+		gather(io, c, 2048, gather_2k);
 	else if (io->n <= 4096)
 		gather(io, c, 4096, gather_4k);
 	else

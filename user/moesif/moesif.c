@@ -193,6 +193,8 @@ static struct span fact(void *ctx, enum remote_path path)
 	case PATH_IP:
 		return w->ip;
 	case PATH_STATUS:
+		if (w->call.status)
+			snprintf(w->status_text, sizeof(w->status_text), "%d", w->call.status);
 		return span_str(w->status_text);
 	case PATH_GRAPHQL_QUERY:
 		return graphql(w, SPAN_LIT("query"));
@@ -222,8 +224,6 @@ static bool sampled(struct work *w)
 	const struct remote_facts facts = {fact, w};
 	int rate;
 
-	if (w->call.status)
-		snprintf(w->status_text, sizeof(w->status_text), "%d", w->call.status);
 	rate = sample_rate(w->m->remote, w->m->settings.o->plugin_sampling_rule, w->who.user, w->who.company, &facts);
 	w->weight = sample_weight(rate) * w->call.t->client->stands_for;
 	return sample_keep(rate, dice(w->m->seed, w->id));

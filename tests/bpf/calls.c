@@ -480,6 +480,34 @@ static void act_ignored(void)
 	done(fd);
 }
 
+/* Some bytes of each direction will be of no use: USELESS_OUT, from within the third call to the end of the thirtieth,
+ * and the first 5000 that come in. */
+#define USELESS_CALL 4096
+#define USELESS_OUT                                                                                                    \
+	{                                                                                                              \
+		.from = 1000 + 2 * USELESS_CALL + 5, .until = 1000 + 30 * USELESS_CALL                                 \
+	}
+
+static void act_useless(void)
+{
+	int fd = connect_to(peer_port);
+
+	count_out(write(fd, filled(1000), 1000));
+	say('W', local_port, 0);
+	await_go();
+	for (int i = 0; i < 30; i++)
+		count_out(write(fd, filled(USELESS_CALL), USELESS_CALL));
+	say('S', 0, 5000);
+	read_all(fd, 5000);
+	say('W', local_port, 0);
+	await_go();
+	for (int i = 0; i < 10; i++)
+		count_out(write(fd, filled(USELESS_CALL), USELESS_CALL));
+	say('S', 0, 100);
+	read_all(fd, 100);
+	done(fd);
+}
+
 static void act_many(void)
 {
 	moved[0] = moved[1] = 0;
@@ -705,6 +733,7 @@ enum {
 	ACT_OTHERS,
 	ACT_CIPHER,
 	ACT_IGNORED,
+	ACT_USELESS,
 	ACT_MANY,
 	ACT_UNREAD_CONNECTIONS,
 	ACT_UNREAD_BYTES,
@@ -712,7 +741,7 @@ enum {
 };
 
 static void (*const others[])(void) = {act_many_segments, act_reuse, act_dup2, act_mapped, act_six, act_others,
-	act_cipher, act_ignored, act_many, act_unread_connections, act_unread_bytes, act_end};
+	act_cipher, act_ignored, act_useless, act_many, act_unread_connections, act_unread_bytes, act_end};
 
 static void act(void)
 {
@@ -870,6 +899,42 @@ static void run_ignored(void)
 		check(c->stream[1].records == 2, "ignored from the middle on: one record for it", "more records");
 }
 
+/* Bytes between two positions are passed over. They are told where they end, though no call follows. */
+static void run_useless(void)
+{
+	static const char name[] = "useless between two positions: a gap of known length";
+	const uint64_t out = 27 * USELESS_CALL;
+	const struct byte_range useless[2] = {[DIR_IN] = {.until = 5000}, [DIR_OUT] = USELESS_OUT};
+	struct want w = {.origin = CONN_CONNECTED, .gaps = {{[GAP_LIMIT] = 5000}, {[GAP_LIMIT] = out}}};
+	struct message m;
+	struct seen *c;
+
+	run(name, ACT_USELESS, &m);
+	c = seen_port(m.port, 0);
+	if (c)
+		source__skip(source, &c->key, useless);
+	go(0);
+	if (!run_until_done(&m)) {
+		check(false, name, "the actor failed");
+		return;
+	}
+	settle();
+	w.open = true;
+	w.pos[0] = m.in;
+	w.pos[1] = m.out;
+	judge("useless bytes are told where they end", c, &w);
+	go(0);
+	if (!run_until_done(&m)) {
+		check(false, name, "the actor failed");
+		return;
+	}
+	settle();
+	w.open = false;
+	w.pos[0] = m.in;
+	w.pos[1] = m.out;
+	judge(name, c, &w);
+}
+
 /* Each of `n` connections is whole. */
 static void run_many(const char *name, int scenario, size_t n)
 {
@@ -978,6 +1043,7 @@ int main(int argc, char **argv)
 		run_addresses();
 		run_silent();
 		run_ignored();
+		run_useless();
 		run_many("500 connections one after the other: each whole", ACT_MANY, 500);
 		reading = false;
 		run_many("3000 connections while nobody reads: each whole", ACT_UNREAD_CONNECTIONS, 3000);

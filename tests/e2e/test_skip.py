@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Long bodies: the kernel copies what is wanted of them and little more, and every position stays exact: the call itself
 and the ones after it on the same connection are the access log's."""
+import contextlib
 import http.client
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 from client import PORTS
 from lib import Agent, Checks, EventView, Gateway, GatewayError, Workdir, read_jsonl, wait_for
@@ -111,5 +113,34 @@ def long_bodies(t):
         bed.agent.stop()
 
 
+def perf_events(pid):
+    """Each hook of a system call is one, in the agent's table of files."""
+    found = 0
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found += "perf_event" in file.readlink().as_posix()
+    return found
+
+
+def hooks_only_while_somebody_is_watched(t):
+    with Workdir() as directory:
+        output = directory / "events.jsonl"
+        with Agent("--output", "jsonl", "--output-file", output, "--prefix", directory / "gateway" / "kong",
+                   "--metrics-listen", "none") as agent:
+            agent.wait_line("waiting for one")
+            agent.wait_ready()
+            t.equal("no gateway yet: hooks of system calls", perf_events(agent.pid), 0)
+            with Gateway(directory / "gateway", oracle="lines") as gateway:
+                agent.wait_line("worker .* ports")
+                t.check("a gateway: hooks of system calls", perf_events(agent.pid) > 0)
+                for n in range(3):
+                    curl(gateway, f"/open/bytes?n={n}", False, False)
+                wait_for(lambda: len(read_jsonl(output)) >= 6, 10, "six events")
+                t.equal("a gateway that came later: events", len(read_jsonl(output)), 6)
+            wait_for(lambda: perf_events(agent.pid) == 0, 30, "the hooks to go")
+            t.check("no gateway any more: no hook of system calls", True)
+            t.equal("exit code", agent.stop(), 0)
+
+
 if __name__ == "__main__":
-    sys.exit(Checks().run(long_bodies))
+    sys.exit(Checks().run(long_bodies, hooks_only_while_somebody_is_watched))

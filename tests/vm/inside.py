@@ -51,7 +51,7 @@ def run_calls(t, what, *agent_args, reload=False, late=False):
 def finish(t, what, gateway, traffic, agent, record, output, ready):
     t.equal(f"{what}: client", traffic.wait(500), 0)
     lines, records = load(gateway, record)
-    wanted = sum(entry["began"] > ready for entry in records)
+    wanted = sum("error" not in entry and entry["began"] > ready for entry in records)
     try:
         wait_for(lambda: count(output) >= wanted, 30, "the events")
     except GatewayError:

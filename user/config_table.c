@@ -147,7 +147,7 @@ const struct option option_table[] = {
 	{"exclude_hosts", OPT_STRINGS, LIST_AT(filter.exclude_hosts), .meta = "GLOBS", .group = G_FILTER,
 	 .help = "no calls to these hosts"},
 	{"include_paths", OPT_STRINGS, LIST_AT(filter.include_paths), .meta = "GLOBS", .group = G_FILTER,
-	 .help = "only calls to these paths"},
+	 .help = "only calls to these paths; /orders* is what a route with the prefix /orders takes"},
 	{"exclude_paths", OPT_STRINGS, LIST_AT(filter.exclude_paths), .meta = "GLOBS", .group = G_FILTER,
 	 .help = "no calls to these paths"},
 	{"include_ports", OPT_NUMBERS, RANGE(1, 65535), LIST_AT(filter.include_ports), .meta = "PORTS",

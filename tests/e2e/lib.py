@@ -93,10 +93,10 @@ class Workdir:
 class Process:
     """A child whose output is read as it comes, so that a line can be waited for. Killed at the end of `with`."""
 
-    def __init__(self, argv, env=None):
+    def __init__(self, argv, env=None, pass_fds=()):
         self.argv = [str(arg) for arg in argv]
         self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                        env={**os.environ, **(env or {})})
+                                        env={**os.environ, **(env or {})}, pass_fds=pass_fds)
         self.changed = threading.Condition()
         self.lines = {"stdout": [], "stderr": []}
         self.open_pipes = 2

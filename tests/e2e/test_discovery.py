@@ -4,6 +4,7 @@
 The agent is told nothing: no --prefix, no --pid. Other gateways of this host, if there are any, are left out of account."""
 import json
 import os
+import pwd
 import re
 import secrets
 import shutil
@@ -16,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from compare import compare, compare_record
+from finder import Finder, about, pod_cgroup, worker_of
 from gateway import NGINX, PORTS, alive, children_of, run, system_library, title_of
 from lib import (Agent, Checks, EventView, Gateway, GatewayError, Process, Workdir, client, load_exact, read_jsonl,
                  wait_for)
@@ -24,59 +26,6 @@ CALLS = int(os.environ.get("KONGTAP_TEST_CALLS", "600"))
 RATE = 200
 NOTICED = 1.0  # seconds within which a new gateway is found
 TLS_CALLS = ("curl", "-sk", "--http1.1", "-o", "/dev/null")
-
-
-# -- the agent, and what of its findings is about this test
-
-class Finder(Agent):
-    """An agent that looks for gateways by itself and prints JSON lines."""
-
-    def __init__(self, output, *args):
-        self.output = Path(output)
-        super().__init__("--output", "jsonl", "--output-file", output, "--metrics-listen", "none", *args)
-
-    def masters(self):
-        """{pid: prefix} of all gateways found."""
-        return {int(pid): prefix for pid, prefix in re.findall(r"gateway found: master (\d+), prefix (\S+)", self.stderr)}
-
-    def workers(self, prefixes):
-        masters = {pid for pid, prefix in self.masters().items() if prefix in prefixes}
-        return {int(pid) for pid, master in re.findall(r"worker (\d+) of (\d+),", self.stderr) if int(master) in masters}
-
-    def printed(self):
-        """What was printed, whole lines, not yet taken apart: of a busy host it may be much."""
-        text = self.output.read_bytes() if self.output.exists() else b""
-        return text[:text.rfind(b"\n") + 1].splitlines()
-
-    def events(self, *prefixes):
-        """Of the gateways with these prefixes alone."""
-        workers = self.workers(set(map(str, prefixes)))
-        return [load_exact(line.decode("utf-8", "surrogateescape")) for line in self.printed()
-                if worker_in(line) in workers]
-
-    def wait_worker(self, pids):
-        for pid in pids:
-            self.wait_line(rf"worker {pid} of \d+,")
-
-    def wait_events(self, wanted, *prefixes):
-        """Up to 20 s; whether all are there is for the comparison to say."""
-        deadline = time.monotonic() + 20
-        while len(self.events(*prefixes)) < wanted and time.monotonic() < deadline:
-            time.sleep(0.3)
-
-
-def about(event):
-    return (event.get("metadata") or {}).get("kong") or {}
-
-
-def worker_in(line):
-    """It comes near the end of an event, after all that a client can put there."""
-    found = re.match(rb"\d+", line[line.rfind(b'"worker_pid":') + len(b'"worker_pid":'):])
-    return int(found[0]) if found else None
-
-
-def worker_of(event):
-    return about(event).get("worker_pid")
 
 
 def send(gateway, record, *args):
@@ -127,7 +76,12 @@ def curl(gateway, *targets, tls=False):
 # -- gateways of other kinds
 
 class SystemLibrary(Gateway):
-    """Maps the libssl that everybody on the host maps."""
+    """Maps the libssl that everybody on the host maps; its workers are of another user."""
+
+    def _write_prefix(self):
+        super()._write_prefix()
+        config = self.prefix / "nginx.conf"
+        config.write_text(config.read_text().replace("user root;", "user www-data;"))
 
     def start(self):
         self._start(self.prefix, "nginx.conf", {})
@@ -205,37 +159,6 @@ class Contained(Gateway):
         self.box = None
 
 
-@contextmanager
-def pod_cgroup():
-    """(directory, container id, pod uid), as a kubelet with containerd names them; Nones where cgroups cannot be made."""
-    base = next((Path(line.split()[1]) for line in Path("/proc/mounts").read_text().splitlines()
-                 if line.split()[2] == "cgroup2"), None)
-    uid, container = "8d3f0b5e-2f4c-4c1c-9a39-5f0e8a7b6c5d", secrets.token_hex(32)
-    top = base and base / f"kubepods-kt{os.getpid()}.slice"
-    path = top and top / f"kubepods-pod{uid.replace('-', '_')}.slice" / f"cri-containerd-{container}.scope"
-    try:
-        if not path:
-            raise OSError("no cgroup2 is mounted")
-        path.mkdir(parents=True)
-    except OSError as error:
-        print(f"# no cgroup for the pod: {error}")
-        yield None, None, None
-        return
-    try:
-        yield path, container, uid
-    finally:
-        # A cgroup can go when its last process is reaped.
-        deadline = time.monotonic() + 5
-        for each in (path, path.parent, top):
-            while each.exists():
-                try:
-                    each.rmdir()
-                except OSError:
-                    if time.monotonic() > deadline:
-                        break
-                    time.sleep(0.05)
-
-
 # -- nginx that is not Kong
 
 @contextmanager
@@ -273,15 +196,18 @@ def two_gateways_and_a_container(t):
     with ExitStack() as stack:
         directory = stack.enter_context(Workdir())
         cgroup, container, uid = stack.enter_context(pod_cgroup())
+        directory.chmod(0o755)
         own = stack.enter_context(Gateway(directory / "own"))
         system = stack.enter_context(SystemLibrary(directory / "system"))
         boxed = stack.enter_context(Contained(directory / "boxed", cgroup))
         gateways = [own, system, boxed]
         prefixes = [str(own.prefix), str(system.prefix), boxed.inside]
         resty = stack.enter_context(short_lived_nginx(own, directory))
-        agent = stack.enter_context(Finder(directory / "events.jsonl", "--node-name", "node-7"))
+        agent = stack.enter_context(Finder(directory / "events.jsonl", env={"KONGTAP_NODE_NAME": "node-7"}))
         elsewhere = stack.enter_context(Finder(directory / "elsewhere.jsonl", "--exclude-namespaces", "edge,test-*"))
         ready = max(agent.wait_ready(), elsewhere.wait_ready())
+        t.equal(f"{what}: one of them has workers of another user", {Path(f"/proc/{pid}").stat().st_uid for pid in system.workers()},
+                {pwd.getpwnam("www-data").pw_uid})
         found = set(agent.masters().values())
         for gateway, prefix in zip(gateways, prefixes):
             t.check(f"{what}: {prefix} is found", prefix in found, f"found {sorted(found)}")
@@ -493,6 +419,9 @@ def new_gateway_is_noticed(t):
             wait_for(lambda: gateway.master() not in (None, old), 10, "the new master")
             wait_for(lambda: len(gateway.workers()) == gateway.workers_wanted, 10, "the new workers")
             upgraded = time.time()
+            os.kill(old, signal.SIGWINCH)
+            wait_for(lambda: not any(map(alive, old_workers)), 20, "the end of the old workers")
+            t.check(f"{what}: the old master outlives its workers", alive(old))
             os.kill(old, signal.SIGQUIT)
             t.equal(f"{what}: client", traffic.wait(120), 0)
         lines, records = lines_of([gateway]), records + read_jsonl(record)
@@ -504,6 +433,68 @@ def new_gateway_is_noticed(t):
         ids = {line["id"] for line in kept}
         t.problems(f"{what}: each of {len(kept)} calls of the old workers, to their last, has one event",
                    compare(kept, [event for event in events if EventView(event).id in ids], records, 0))
+
+
+class Slow(Gateway):
+    """As Kong can be: long in reading its configuration, and long in each worker before that serves."""
+
+    def __init__(self, directory, init="true", init_worker="true"):
+        super().__init__(directory)
+        self.init, self.init_worker = init, init_worker
+
+    def _write_prefix(self):
+        super()._write_prefix()
+        config = self.prefix / "nginx-kong.conf"
+        config.write_text(config.read_text().replace("init_by_lua_block { ", f'init_worker_by_lua_block {{ os.execute("{self.init_worker}") }}\n'
+                                                     f'init_by_lua_block {{ os.execute("{self.init}") '))
+
+    def start(self):
+        """Back when it listens, whether the workers serve or not."""
+        self._start(self.prefix, "nginx.conf", {"LD_LIBRARY_PATH": str(self.prefix / "lib")})
+
+
+def lift(gate):
+    """Lets go who waits for a named pipe to be written to."""
+    try:
+        os.close(os.open(gate, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:
+        pass
+
+
+def slow_starts(t):
+    what = "slow start"
+    with ExitStack() as stack:
+        directory = stack.enter_context(Workdir())
+        known = stack.enter_context(Gateway(directory / "known"))
+        agent = stack.enter_context(Finder(directory / "events.jsonl"))
+        agent.wait_ready()
+        agent.wait_worker(known.workers())
+        # Longer than anybody looks for it only because a program was started, and with a gateway known already.
+        gateway = stack.enter_context(Slow(directory / "slow", init="sleep 4.5"))
+        started = time.time()
+        agent.wait_line(rf"gateway found: master {gateway.master()}, ")
+        t.check(f"{what}: found {time.time() - started:.2f} s after its start", time.time() - started < NOTICED)
+        t.equal(f"{what}: exit code", agent.stop(), 0)
+
+        # An agent that comes while the workers still bear their master's title.
+        what = "workers without a title"
+        gate = directory / "gate"
+        os.mkfifo(gate)
+        late = stack.enter_context(Slow(directory / "late", init_worker=f"cat {gate}"))
+        wait_for(lambda: len(children_of(late.master())) >= 2, 10, "the workers")
+        t.equal(f"{what}: they have none", late.workers(), [])
+        agent = stack.enter_context(Finder(directory / "late.jsonl"))
+        agent.wait_ready()
+        for pid in children_of(late.master()):
+            agent.wait_line(rf"worker {pid} of {late.master()},")
+        t.equal(f"{what}: nor is one of them a master", [pid for pid in agent.masters() if pid in children_of(late.master())], [])
+        ready = time.time()
+        record = directory / "record.jsonl"
+        with client(late, record, "--calls", CALLS // 6, "--connections", "8") as traffic:
+            wait_for(lambda: lift(gate) or len(late.workers()) == late.workers_wanted, 10, "the workers' titles")
+            t.equal(f"{what}: client", traffic.wait(120), 0)
+        judge(t, what, [late], read_jsonl(record), agent, ready)
+        t.equal(f"{what}: exit code", agent.stop(), 0)
 
 
 def replace_library(gateway, name="libssl.so.3"):
@@ -597,4 +588,4 @@ def filters(t):
 
 if __name__ == "__main__":
     sys.exit(Checks().run(two_gateways_and_a_container, an_innocent_neighbour, reload_and_crash, new_gateway_is_noticed,
-                          library_changed_on_disk, agent_restarted, filters))
+                          slow_starts, library_changed_on_disk, agent_restarted, filters))

@@ -745,6 +745,29 @@ static void filters_by_host_path_and_port(void **state)
 	config__free(c);
 }
 
+static void filters_by_route_prefix(void **state)
+{
+	static const struct {
+		const char *path;
+		bool want;
+	} cases[] = {
+		{"/orders", true},
+		{"/orders/1/lines?x=/private", true},
+		{"/orders-of-others", true}, /* Kong's prefixes are no whole segments */
+		{"/v2/orders/1", false},
+		{"/order", false},
+		{"/orders/private/1", false},
+	};
+	struct config *c = GOOD("run", "--include-paths", "/orders*", "--exclude-paths", "/orders/private*");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(
+			config_filter_pass(&c->filter, SPAN_LIT("api.example.com"), span_str(cases[i].path), 8000),
+			cases[i].want);
+	config__free(c);
+}
+
 static void filters_by_namespace_and_pod(void **state)
 {
 	static const struct {
@@ -877,6 +900,7 @@ int main(void)
 		T(what_a_reload_cannot_change_is_named),
 		T(bodies_are_captured_as_far_as_they_are_wanted),
 		T(filters_by_host_path_and_port),
+		T(filters_by_route_prefix),
 		T(filters_by_namespace_and_pod),
 		T(memory_is_shared_out),
 		T(globs_take_linear_time),

@@ -113,9 +113,12 @@ static bool put(void *ssl, int fd, const char *p, size_t n)
 static bool answer(void *ssl, int fd)
 {
 	static char head[HEAD_MAX], target[HEAD_MAX], out[2 * HEAD_MAX];
+	struct pollfd readable = {.fd = fd, .events = POLLIN};
 	size_t n = 0;
 	int len;
 
+	/* As nginx, which is never in a read while there is nothing to be read. */
+	poll(&readable, 1, -1);
 	do {
 		ssize_t got = get(ssl, fd, head + n, sizeof(head) - 1 - n);
 

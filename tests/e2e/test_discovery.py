@@ -134,7 +134,7 @@ class Contained(Gateway):
                 LD_LIBRARY_PATH={self.inside}/lib {NGINX} -p {self.inside} -c nginx.conf
                 echo up; while :; do sleep 60; done'"""
         join = f"echo $$ > {self.cgroup}/cgroup.procs; " if self.cgroup else ""
-        self.box = Process(["sh", "-c", join + 'exec unshare --user --map-root-user --mount --pid --net --fork --kill-child '
+        self.box = Process(["sh", "-c", join + 'exec unshare --user --map-root-user --mount --pid --net --uts --fork --kill-child '
                             'sh -c "$0"', script])
         try:
             self.box.wait_line("^up$", 20, "stdout")

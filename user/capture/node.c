@@ -317,8 +317,7 @@ void node_describe(uint32_t pid, const char *prefix, struct rec_worker *ret)
 	node_cgroup(span_of(text, n > 0 ? (size_t)n : 0), ret->container, ret->pod_uid);
 	/* Only of a pod: elsewhere the host's name says nothing of Kong. */
 	if (ret->pod_uid[0]) {
-		/* In the host's network a pod has the host's name. */
-		if (!proc_same_net(pid, 1))
+		if (!proc_has_hosts_name(pid))
 			one_line(pid, "/etc/hostname", ret->pod);
 		one_line(pid, "/var/run/secrets/kubernetes.io/serviceaccount/namespace", ret->pod_namespace);
 	}

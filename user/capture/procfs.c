@@ -15,6 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Of the initial UTS namespace, fixed by the kernel. */
+#define INIT_UTS_NS 0xEFFFFFFEul
+
 static int proc_open(uint32_t pid, const char *name)
 {
 	char path[128];
@@ -184,16 +187,13 @@ ssize_t proc_title(uint32_t pid, char *ret, size_t size)
 	return n;
 }
 
-bool proc_same_net(uint32_t a, uint32_t b)
+bool proc_has_hosts_name(uint32_t pid)
 {
 	char path[64];
-	struct stat x, y;
+	struct stat st;
 
-	snprintf(path, sizeof(path), "/proc/%u/ns/net", a);
-	if (stat(path, &x))
-		return false;
-	snprintf(path, sizeof(path), "/proc/%u/ns/net", b);
-	return stat(path, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+	snprintf(path, sizeof(path), "/proc/%u/ns/uts", pid);
+	return stat(path, &st) == 0 && st.st_ino == INIT_UTS_NS;
 }
 
 /* Reading some of these has effects, or never ends. */

@@ -39,8 +39,8 @@ int proc_stat(uint32_t pid, struct proc_stat *ret);
 uint64_t proc_age(const struct proc_stat *st);
 /* The command line with spaces for NULs. Length or negative errno. */
 ssize_t proc_title(uint32_t pid, char *ret, size_t size);
-/* Are both known to be in one network namespace? */
-bool proc_same_net(uint32_t a, uint32_t b);
+/* Does it go by the host's name? So does a pod that is in the host's network. */
+bool proc_has_hosts_name(uint32_t pid);
 /* Opens a regular file of the process's own tree (mount namespace and root), read-only. What the kernel makes up
  * (/proc, /sys) is none. Descriptor or negative errno. */
 int proc_open_file(uint32_t pid, const char *path);

@@ -263,6 +263,43 @@ static void one_of_two_that_fit_was_answered_by_kong(void **state)
 	exchange__free(u);
 }
 
+/* Of thousands of calls alike, all open at once, none is joined by evidence, nor the last that is left; one that comes
+ * when they are gone is. */
+static void many_that_fit(void **state)
+{
+	enum { MANY = 5000 };
+	static struct exchange *calls[MANY];
+	struct exchange *u, *c;
+
+	(void)state;
+	for (int i = 0; i < MANY; i++) {
+		calls[i] = client("same", 1 * MS);
+		join__begun(j, calls[i]);
+	}
+	for (int i = 0; i < MANY; i++) {
+		u = upstream("same", NULL, 2 * MS);
+		join__begun(j, u);
+		answer(u, 200, NULL, 3 * MS);
+		join__done(j, u, NULL);
+		answer(calls[i], 200, NULL, 4 * MS);
+		join__done(j, calls[i], NULL);
+		assert_int_equal(got_n, 1);
+		assert_int_equal(got[0]->upstream_count, 0);
+		assert_int_equal(got[0]->how, JOIN_AMBIGUOUS);
+		transaction__free(got[0]);
+		got_n = 0;
+	}
+	c = client("same", 5 * MS);
+	u = upstream("same", NULL, 6 * MS);
+	join__begun(j, c);
+	join__begun(j, u);
+	answer(u, 200, NULL, 7 * MS);
+	join__done(j, u, NULL);
+	answer(c, 200, NULL, 8 * MS);
+	join__done(j, c, NULL);
+	assert_int_equal(got[0]->how, JOIN_BY_EVIDENCE);
+}
+
 /* The request of another call, which like this one shows no credential, was not seen, and its upstream leg was. */
 static void tries_of_two_calls_are_joined_to_none(void **state)
 {
@@ -427,6 +464,7 @@ int main(void)
 		T(upstream_leg_not_seen),
 		T(one_that_fits_is_joined_by_evidence),
 		T(two_that_fit_are_joined_to_none),
+		T(many_that_fit),
 		T(tries_of_two_calls_are_joined_to_none),
 		T(one_of_two_that_fit_was_answered_by_kong),
 		T(evidence_never_crosses_credentials),

@@ -15,12 +15,23 @@
 #define ID_MAX 64
 #define TRIES_MAX 64 /* upstream exchanges of one call; Kong's retries default to 5, its limit is 32767 */
 
+/* Open calls of the same evidence: many, where one client makes many alike at once, so nobody looks at each. */
+struct group {
+	struct hnode node;
+	struct list open;
+	uint64_t evidence;
+	uint32_t n;
+	uint64_t ambiguous; /* an upstream request fitted all calls up to this serial number */
+};
+
 /* A client exchange, from its request head until it is handed on. */
 struct call {
-	struct hnode by_id, by_evidence;
-	struct list age; /* in `waiting` once it is done and waits */
+	struct hnode by_id;
+	struct list age;     /* in `waiting` once it is done and waits */
+	struct group *group; /* while it is open; NULL: no evidence */
+	struct list in_group;
+	uint64_t serial;
 	uint64_t id;
-	uint64_t evidence;
 	uint32_t pid;
 	struct exchange *x; /* NULL while open */
 	struct rec_worker worker;
@@ -49,7 +60,8 @@ struct join {
 	struct join_limits limits;
 	struct transaction_sink sink;
 	int64_t wall_offset;
-	struct hmap calls, calls_by_evidence;
+	struct hmap calls, groups;
+	uint64_t serial;     /* of the latest call */
 	struct list waiting; /* calls, by deadline */
 	struct hmap tries, tries_by_id, tries_by_call;
 	struct list tries_by_age;
@@ -125,22 +137,64 @@ static void keep_bounds(struct join *j)
 		orphan(j, list_entry(j->tries_by_age.next, struct try, age));
 }
 
+static struct group *find_group(const struct join *j, uint64_t evidence)
+{
+	struct hnode *n = hmap__first(&j->groups, evidence);
+
+	for (; n; n = hmap__next_same(n))
+		if (hmap_entry(n, struct group, node)->evidence == evidence)
+			return hmap_entry(n, struct group, node);
+	return NULL;
+}
+
+/* Without memory for it the call has no evidence. */
+static void enter_group(struct join *j, struct call *c, uint64_t evidence)
+{
+	struct group *g = find_group(j, evidence);
+
+	if (!g) {
+		g = calloc(1, sizeof(*g));
+		if (!g)
+			return;
+		g->evidence = evidence;
+		list_init(&g->open);
+		hmap__insert(&j->groups, &g->node, evidence);
+	}
+	g->n++;
+	list_push_back(&g->open, &c->in_group);
+	c->group = g;
+}
+
+/* It is open no more. */
+static void leave_group(struct join *j, struct call *c)
+{
+	struct group *g = c->group;
+
+	if (!g)
+		return;
+	c->ambiguous = c->serial <= g->ambiguous;
+	c->group = NULL;
+	list_remove(&c->in_group);
+	if (--g->n)
+		return;
+	hmap__remove(&j->groups, &g->node);
+	free(g);
+}
+
 /* The one open client call that fits, 0 when none does. More than one: none, and they are told. */
 static uint64_t link_call(struct join *j, uint64_t evidence)
 {
-	struct call *found = NULL;
-	struct hnode *n;
+	struct group *g = evidence ? find_group(j, evidence) : NULL;
+	struct call *c;
 
-	for (n = evidence ? hmap__first(&j->calls_by_evidence, evidence) : NULL; n; n = hmap__next_same(n)) {
-		struct call *c = hmap_entry(n, struct call, by_evidence);
-
-		if (c->x)
-			continue;
-		if (found)
-			found->ambiguous = c->ambiguous = true;
-		found = c;
+	if (!g)
+		return 0;
+	if (g->n > 1) {
+		g->ambiguous = j->serial;
+		return 0;
 	}
-	return found && !found->ambiguous ? found->id : 0;
+	c = list_entry(g->open.next, struct call, in_group);
+	return c->serial <= g->ambiguous ? 0 : c->id;
 }
 
 static void begun_upstream(struct join *j, const struct exchange *x)
@@ -182,19 +236,19 @@ static struct call *new_call(struct join *j, uint64_t id, uint32_t pid, uint64_t
 		return NULL;
 	c->id = id;
 	c->pid = pid;
-	c->evidence = evidence;
+	c->serial = ++j->serial;
 	list_init(&c->age);
+	list_init(&c->in_group);
 	hmap__insert(&j->calls, &c->by_id, hash_u64(id));
 	if (evidence)
-		hmap__insert(&j->calls_by_evidence, &c->by_evidence, evidence);
+		enter_group(j, c, evidence);
 	return c;
 }
 
 static void forget_call(struct join *j, struct call *c)
 {
 	hmap__remove(&j->calls, &c->by_id);
-	if (c->evidence)
-		hmap__remove(&j->calls_by_evidence, &c->by_evidence);
+	leave_group(j, c);
 	list_remove(&c->age);
 	exchange__free(c->x);
 	free(c);
@@ -396,6 +450,7 @@ static void done_client(struct join *j, struct exchange *x, const struct rec_wor
 		exchange__free(x);
 		return;
 	}
+	leave_group(j, c);
 	c->x = x;
 	if (w) {
 		c->worker = *w;
@@ -485,8 +540,8 @@ struct join *join__new(const struct join_limits *l, struct transaction_sink sink
 	j->sink = sink;
 	list_init(&j->waiting);
 	list_init(&j->tries_by_age);
-	if (hmap__init(&j->calls) || hmap__init(&j->calls_by_evidence) || hmap__init(&j->tries) ||
-		hmap__init(&j->tries_by_id) || hmap__init(&j->tries_by_call)) {
+	if (hmap__init(&j->calls) || hmap__init(&j->groups) || hmap__init(&j->tries) || hmap__init(&j->tries_by_id) ||
+		hmap__init(&j->tries_by_call)) {
 		join__free(j);
 		errno = ENOMEM;
 		return NULL;
@@ -505,7 +560,7 @@ void join__free(struct join *j)
 	while (j->tries.count && (n = hmap__next(&j->tries, NULL)))
 		forget_try(j, hmap_entry(n, struct try, by_x));
 	hmap__free(&j->calls);
-	hmap__free(&j->calls_by_evidence);
+	hmap__free(&j->groups);
 	hmap__free(&j->tries);
 	hmap__free(&j->tries_by_id);
 	hmap__free(&j->tries_by_call);

@@ -151,14 +151,14 @@ def disk_full(t):
 
 # -- the ring, and an agent that does not read it
 
-def nothing_wrong(t, what, gateway, record, collector, ready, after):
+def nothing_wrong(t, what, gateway, records, collector, ready, after):
     """Calls after `after` have their event; whatever arrived is right, or says what it lacks."""
     events = [event for event in collector.events() if id_of(event)]
     lines = [line for line in read_jsonl(gateway.access_log) if line["end"] - line["took"] > ready]
     seen = {line["id"] for line in lines}
     events = [event for event in events if id_of(event) in seen]
     marked = {id_of(event) for event in events if is_marked(event)}
-    problems = compare(lines, events, read_jsonl(record), after)
+    problems = compare(lines, events, records, after)
     t.problems(f"{what}: {len(events)} events for {len(lines)} calls, {len(marked)} of them marked, agree",
                [each for each in problems if not any(name and name in each for name in marked)])
 
@@ -167,6 +167,14 @@ def is_marked(event):
     kong = (event.get("metadata") or {}).get("kong") or {}
     return bool(kong.get("request") != "complete" or kong.get("response") != "complete" or kong.get("join") == "missing" or
                 kong.get("request_body_omitted") or kong.get("response_body_omitted"))
+
+
+def slowly(calls):
+    done = []
+    for _ in range(calls):
+        done.append(Call("GET", "/open/after").alone().record)
+        time.sleep(0.1)
+    return done
 
 
 def lost_records(agent):
@@ -184,12 +192,12 @@ def ring_too_small(t):
             time.sleep(1)
             after = time.time()
             # Slowly enough for it.
-            inside(gateway, lambda: [(Call("GET", "/open/after").alone(), time.sleep(0.1)) for _ in range(10)])
+            slow = inside(gateway, slowly, 10)
             wanted = {line["id"] for line in read_jsonl(gateway.access_log) if line["end"] - line["took"] > after}
             wait_for(lambda: wanted <= set(map(id_of, collector.events())), 20, "the events after it")
             ends_well(t, what, agent, "dropped (incomplete)")
             t.check(f"{what}: it was too small", lost_records(agent) > 0)
-        nothing_wrong(t, what, gateway, record, collector, ready, after)
+        nothing_wrong(t, what, gateway, read_jsonl(record) + slow, collector, ready, after)
 
 
 def wrk(gateway, seconds):

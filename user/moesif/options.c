@@ -50,6 +50,9 @@ void moesif_options_free(struct moesif_options *o)
 	char *strings[] = {o->api_version, o->user_id_header, o->company_id_header, o->authorization_header_name,
 		o->authorization_user_id_field, o->authorization_company_id_field, o->session_token_key, o->node_name};
 
+	/* By default it is the application id. */
+	if (o->session_token_key)
+		explicit_bzero(o->session_token_key, strlen(o->session_token_key));
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
 		strlist_free(lists[i]);
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)

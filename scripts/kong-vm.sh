@@ -18,8 +18,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 usage() {
-	sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" >&2
-	exit 2
+	sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
 }
 
 fail() {
@@ -44,7 +43,7 @@ while [ $# -gt 0 ]; do
 	--diff) diff=1; shift ;;
 	--keep) keep=1; shift ;;
 	--dry-run) dry=1; shift ;;
-	-h | --help) usage ;;
+	-h | --help) usage && exit 0 ;;
 	*) fail "unknown argument: $1 (--help lists them)" ;;
 	esac
 done

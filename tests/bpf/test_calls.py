@@ -11,7 +11,7 @@ TOOLS = Path(__file__).resolve().parents[2] / "build" / "tests" / "bpf"
 WAYS = {
     "verifier": [""],
     "calls": ["", "loop", "task_pt_regs", "tracefs", "loop,task_pt_regs"],
-    "tlscalls": ["", "placement", "multi_uprobe", "placement,multi_uprobe,preempt_guard,map_files"],
+    "tlscalls": ["", "loop", "placement", "multi_uprobe", "placement,multi_uprobe,preempt_guard,map_files"],
 }
 
 

@@ -4,6 +4,7 @@
 #include <bpf/libbpf.h>
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,10 @@ static const struct {
 	{"uprobe", BPF_PROG_TYPE_KPROBE},
 };
 
-static int handlers[KINDS]; /* of libbpf's, which has one list of them for the whole process; 0: none */
+/* libbpf has one list of handlers for the whole process, and what it does when the last one is taken out again (up
+ * to 1.1 at least) is to use freed memory. So ours stay, and do something between begin and end only. */
+static int handlers[KINDS]; /* 0: none yet */
+static bool active;
 
 static int without_pointers(struct bpf_program *p, struct bpf_prog_load_opts *opts, long cookie)
 {
@@ -29,6 +33,10 @@ static int without_pointers(struct bpf_program *p, struct bpf_prog_load_opts *op
 
 	(void)opts;
 	(void)cookie;
+	if (!active) {
+		free(insns);
+		return 0;
+	}
 	if (!insns)
 		return -ENOMEM;
 	memcpy(insns, bpf_program__insns(p), n * sizeof(*insns));
@@ -55,22 +63,20 @@ int loopless_begin(void)
 	LIBBPF_OPTS(libbpf_prog_handler_opts, opts, .prog_prepare_load_fn = without_pointers);
 
 	for (size_t i = 0; i < KINDS; i++) {
-		int r = libbpf_register_prog_handler(kinds[i].section, kinds[i].type, (enum bpf_attach_type)0, &opts);
+		int r = handlers[i];
 
-		if (r < 0) {
-			loopless_end();
+		if (!r)
+			r = libbpf_register_prog_handler(
+				kinds[i].section, kinds[i].type, (enum bpf_attach_type)0, &opts);
+		if (r < 0)
 			return r;
-		}
 		handlers[i] = r;
 	}
+	active = true;
 	return 0;
 }
 
 void loopless_end(void)
 {
-	for (size_t i = 0; i < KINDS; i++) {
-		if (handlers[i])
-			libbpf_unregister_prog_handler(handlers[i]);
-		handlers[i] = 0;
-	}
+	active = false;
 }

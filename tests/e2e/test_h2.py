@@ -198,6 +198,53 @@ def at_saturation_clear(t):
     at_saturation(t, "http", PORTS["proxy_h2c"])
 
 
+def other_clients(t):
+    """The ways of curl and nghttp: padding, heads in CONTINUATION frames, trailers, tables of other sizes, bodies without a
+    length, many streams of one connection."""
+    what = "curl and nghttp"
+    tls, clear = (f"{scheme}://127.0.0.1:{PORTS[port]}" for scheme, port in (("https", "proxy_tls"), ("http", "proxy_h2c")))
+    octets = ("-H", "content-type: application/octet-stream")
+    key = ("-H", "apikey: alice-key-123")
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway:
+        output, small, large = (directory / name for name in ("events.jsonl", "small", "large"))
+        small.write_bytes(bytes(range(256)) * 4)
+        large.write_bytes(bytes(range(256)) * 350)
+        commands = []
+        for base, how in ((tls, "--http2"), (clear, "--http2-prior-knowledge")):
+            curl = ("curl", "-sSk", how, "--fail-early", "-o", "/dev/null")
+            nghttp = ("nghttp", "-n", "-y")
+            commands += [
+                (*curl, f"{base}/open/bytes?n=20000&by=curl"), (*curl, *key, f"{base}/key/text?by=curl"),
+                (*curl, *octets, "--data-binary", f"@{large}", f"{base}/open/bytes?n=50&by=curl"),
+                (*curl, "-I", f"{base}/open/bytes?n=300&by=curl"), (*curl, "-X", "DELETE", f"{base}/open/status/204?by=curl"),
+                (*nghttp, "-m", "20", *key, f"{base}/key/bytes?n=3000&by=nghttp", f"{base}/key/chunked?n=7&by=nghttp"),
+                (*nghttp, "--continuation", "-b", "200", f"{base}/open/text?by=nghttp"),
+                (*nghttp, "-c", "0", "-m", "5", f"{base}/open/bytes?n=100&by=nghttp"),
+                (*nghttp, "-c", "65536", "--encoder-header-table-size=128", *key, "-m", "5", f"{base}/key/text?by=nghttp"),
+                (*nghttp, "-d", small, "-b", "77", "--no-content-length", *octets, f"{base}/open/bytes?n=60&by=nghttp"),
+                (*nghttp, "-d", large, "--trailer", "checksum: 12", *octets, f"{base}/open/bytes?n=60&by=nghttp"),
+                (*nghttp, f"{base}/no/such/route?by=nghttp", f"{base}/down/x?by=nghttp")]
+        with agent(gateway, output) as tap:
+            ready = tap.wait_ready()
+            said = [subprocess.run(gateway.in_netns(*map(str, command)), capture_output=True, text=True, timeout=60)
+                    for command in commands]
+            t.equal(f"{what}: commands that failed", [done.args[-3:] + [done.stderr[-200:]] for done in said if done.returncode], [])
+            wait_for_events(output, len(read_jsonl(gateway.access_log)))
+            t.equal(f"{what}: exit code after SIGTERM", tap.stop(), 0)
+        lines, events = read_jsonl(gateway.access_log), read_jsonl(output)
+        wanted = sum(int(command[command.index("-m") + 1]) if "-m" in command else 1
+                     for command in commands for part in command if "?" in str(part))
+        t.equal(f"{what}: lines of the access log", len(lines), wanted)
+        t.equal(f"{what}: all of them HTTP/2", {line["protocol"] for line in lines}, {"HTTP/2.0"})
+        # Answers of the gateway itself are JSON; their digests are the log's, of the bytes.
+        own = {line["id"] for line in lines if not line["upstream_status"] or line["status"] >= 500}
+        problems = [each for each in compare(lines, events, [], ready)
+                    if not (each.startswith("response body: another JSON value") and each.split()[-1] in own)]
+        t.problems(f"{what}: {len(events)} events for {len(lines)} calls", problems)
+        t.equal(f"{what}: protocols", {about(event)["protocol"] for event in events}, {"h2", "h2c"})
+        t.equal(f"{what}: events that are marked", sum(map(is_marked, events)), 0)
+
+
 def grpc_problems(event, record):
     name = f"{record['kind']} {record['target']}"
     view, kong = EventView(event), about(event)
@@ -290,5 +337,5 @@ def grpc_by_its_library_in_the_middle(t):
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(from_the_start, in_the_middle, at_saturation_tls, at_saturation_clear, grpc, grpc_in_the_middle,
-                          grpc_by_its_library, grpc_by_its_library_in_the_middle))
+    sys.exit(Checks().run(from_the_start, in_the_middle, other_clients, at_saturation_tls, at_saturation_clear, grpc,
+                          grpc_in_the_middle, grpc_by_its_library, grpc_by_its_library_in_the_middle))

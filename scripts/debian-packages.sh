@@ -16,6 +16,9 @@ mkdir -p "$1"
 dir=$(cd "$1" && pwd)
 shift 4
 state=$dir/apt-$arch-$release
+# Two at once, for two kernels of one release, would pull each other's lists away.
+exec 9>"$state.lock"
+flock 9
 export APT_CONFIG=$state/apt.conf DEBIAN_FRONTEND=noninteractive
 
 mirror() { # archive (main or security)

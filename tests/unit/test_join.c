@@ -34,6 +34,19 @@ static int setup(void **state)
 	return j ? 0 : -1;
 }
 
+static int setup_with_little_memory(void **state)
+{
+	struct join_limits l;
+
+	(void)state;
+	join_limits_default(&l);
+	l.waiting_bytes = 20000;
+	stats_reset();
+	got_n = 0;
+	j = join__new(&l, (struct transaction_sink){.fn = keep});
+	return j ? 0 : -1;
+}
+
 static int teardown(void **state)
 {
 	(void)state;
@@ -423,6 +436,57 @@ static void orphans_are_bounded(void **state)
 	assert_int_equal(stats_get(STAT_join_upstream_orphans), 100);
 }
 
+/* What an exchange takes counts, not what a try takes: 40 of 1000 bytes do not fit into 20000. */
+static void memory_is_bounded(void **state)
+{
+	struct exchange *c = client("alice", 1 * MS), *u = upstream("alice", NULL, 2 * MS);
+
+	(void)state;
+	join__begun(j, c);
+	join__begun(j, u);
+	answer(u, 200, NULL, 3 * MS);
+	u->mem = 1000;
+	join__done(j, u, NULL);
+	for (uint64_t i = 0; i < 40; i++) {
+		struct exchange *other = upstream("bob", NULL, i * MS);
+
+		other->conn.key.pid = KONG_PID + 1;
+		join__begun(j, other);
+		answer(other, 200, NULL, i * MS);
+		other->mem = 1000;
+		join__done(j, other, NULL);
+	}
+	assert_true(stats_get(STAT_join_upstream_orphans) >= 20);
+	/* Those that no call fits go before the one that a call will come for. */
+	answer(c, 200, NULL, 50 * MS);
+	join__done(j, c, NULL);
+	assert_int_equal(got_n, 1);
+	assert_int_equal(got[0]->how, JOIN_BY_EVIDENCE);
+	assert_ptr_equal(got[0]->answered, u);
+}
+
+/* Calls that wait for their upstream leg count too: beyond the bound they wait no longer. */
+static void waiting_is_bounded(void **state)
+{
+	static const char *const ids[] = {"a", "b", "c", "d"};
+
+	(void)state;
+	for (uint64_t i = 0; i < 4; i++) {
+		struct exchange *c = client("alice", (10 * i + 1) * MS),
+				*u = upstream("alice", ids[i], (10 * i + 2) * MS);
+
+		join__begun(j, c);
+		join__begun(j, u);
+		answer(c, 200, ids[i], (10 * i + 3) * MS);
+		c->mem = 9000;
+		join__done(j, c, NULL);
+		exchange__free(u);
+	}
+	assert_int_equal(got_n, 2);
+	join__flush(j);
+	assert_int_equal(got_n, 4);
+}
+
 static void every_call_is_handed_on(void **state)
 {
 	/* Random order of the four facts of many calls: each client exchange comes out once. */
@@ -474,6 +538,8 @@ int main(void)
 		T(kongs_own_calls_are_left_out),
 		T(admin_port_is_left_out),
 		T(orphans_are_bounded),
+		cmocka_unit_test_setup_teardown(memory_is_bounded, setup_with_little_memory, teardown),
+		cmocka_unit_test_setup_teardown(waiting_is_bounded, setup_with_little_memory, teardown),
 		T(every_call_is_handed_on),
 	};
 

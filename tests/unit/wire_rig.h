@@ -129,6 +129,8 @@ static inline void rig_done(void *ctx, struct exchange *x)
 	}
 	/* Begun if, and only if, its request's head was whole. */
 	assert_int_equal(was_open, x->req.head_done);
+	/* The next stage charges it to a budget of its own. */
+	assert_int_equal(x->mem, sizeof(*x) + message__mem(&x->req) + message__mem(&x->resp));
 	r->done++;
 	r->last = x->conn;
 	r->stands_for = x->stands_for;

@@ -38,6 +38,7 @@ struct call {
 	bool worker_known;
 	bool ambiguous; /* an upstream request fitted this call and another */
 	uint64_t deadline;
+	size_t mem; /* of it, while it waits */
 };
 
 /* An upstream exchange, from its request head until its call takes it. */
@@ -64,8 +65,8 @@ struct join {
 	uint64_t serial;     /* of the latest call */
 	struct list waiting; /* calls, by deadline */
 	struct hmap tries, tries_by_id, tries_by_call;
-	struct list tries_by_age;
-	uint64_t tries_bytes;
+	struct list fitting, loose; /* tries by age: of those that an open call fitted, and of the others */
+	uint64_t held;		    /* bytes of tries, and of calls that wait */
 };
 
 void join_limits_default(struct join_limits *l)
@@ -100,7 +101,7 @@ static void forget_try(struct join *j, struct try *t)
 	if (t->call_id)
 		hmap__remove(&j->tries_by_call, &t->by_call);
 	list_remove(&t->age);
-	j->tries_bytes -= t->mem;
+	j->held -= t->mem;
 	exchange__free(t->x);
 	free(t);
 }
@@ -131,11 +132,7 @@ static void orphan(struct join *j, struct try *t)
 	forget_try(j, t);
 }
 
-static void keep_bounds(struct join *j)
-{
-	while (j->tries.count > j->limits.waiting || (j->tries_bytes > j->limits.waiting_bytes && j->tries.count > 1))
-		orphan(j, list_entry(j->tries_by_age.next, struct try, age));
-}
+static void keep_bounds(struct join *j);
 
 static struct group *find_group(const struct join *j, uint64_t evidence)
 {
@@ -181,12 +178,13 @@ static void leave_group(struct join *j, struct call *c)
 	free(g);
 }
 
-/* The one open client call that fits, 0 when none does. More than one: none, and they are told. */
-static uint64_t link_call(struct join *j, uint64_t evidence)
+/* The one open client call that fits, 0 when none does. More than one: none, and they are told. *fits: any did. */
+static uint64_t link_call(struct join *j, uint64_t evidence, bool *fits)
 {
 	struct group *g = evidence ? find_group(j, evidence) : NULL;
 	struct call *c;
 
+	*fits = g != NULL;
 	if (!g)
 		return 0;
 	if (g->n > 1) {
@@ -201,6 +199,7 @@ static void begun_upstream(struct join *j, const struct exchange *x)
 {
 	struct span id;
 	struct try *t;
+	bool fits;
 
 	if (!evidence_proxied(&x->req))
 		return;
@@ -211,7 +210,7 @@ static void begun_upstream(struct join *j, const struct exchange *x)
 	t->x_id = x->id;
 	t->pid = x->conn.key.pid;
 	t->t_begin = x->req.t_first_ns;
-	t->call_id = link_call(j, evidence_of_upstream(x));
+	t->call_id = link_call(j, evidence_of_upstream(x), &fits);
 	if (id.n) {
 		memcpy(t->id, id.p, id.n);
 		t->id_len = (uint32_t)id.n;
@@ -220,9 +219,9 @@ static void begun_upstream(struct join *j, const struct exchange *x)
 	hmap__insert(&j->tries, &t->by_x, hash_u64(t->x_id));
 	if (t->call_id)
 		hmap__insert(&j->tries_by_call, &t->by_call, hash_u64(t->call_id));
-	list_push_back(&j->tries_by_age, &t->age);
+	list_push_back(fits ? &j->fitting : &j->loose, &t->age);
 	t->mem = sizeof(*t);
-	j->tries_bytes += t->mem;
+	j->held += t->mem;
 	keep_bounds(j);
 }
 
@@ -250,6 +249,7 @@ static void forget_call(struct join *j, struct call *c)
 	hmap__remove(&j->calls, &c->by_id);
 	leave_group(j, c);
 	list_remove(&c->age);
+	j->held -= c->mem;
 	exchange__free(c->x);
 	free(c);
 }
@@ -419,6 +419,29 @@ static void settle(struct join *j, struct call *c, bool wait)
 	if (list_empty(&c->age)) {
 		c->deadline = c->x->t_end_ns + j->limits.window_ns;
 		list_push_back(&j->waiting, &c->age);
+		c->mem = c->x->mem;
+		j->held += c->mem;
+		keep_bounds(j);
+	}
+}
+
+static bool over_bounds(const struct join *j)
+{
+	return j->tries.count > j->limits.waiting ||
+	       (j->held > j->limits.waiting_bytes && (j->tries.count > 1 || !list_empty(&j->waiting)));
+}
+
+/* First go the tries that no call fitted: they are of calls that are not captured, mostly, or that began before the
+ * agent did. Then calls wait no longer, and at last the oldest call that is still open loses its upstream leg. */
+static void keep_bounds(struct join *j)
+{
+	while (over_bounds(j)) {
+		if (!list_empty(&j->loose))
+			orphan(j, list_entry(j->loose.next, struct try, age));
+		else if (!list_empty(&j->waiting))
+			settle(j, list_entry(j->waiting.next, struct call, age), false);
+		else
+			orphan(j, list_entry(j->fitting.next, struct try, age));
 	}
 }
 
@@ -473,7 +496,7 @@ static void done_upstream(struct join *j, struct exchange *x)
 	}
 	t->x = x;
 	t->mem += x->mem;
-	j->tries_bytes += x->mem;
+	j->held += x->mem;
 	c = t->waiter ? find_call(j, t->waiter) : NULL;
 	if (c)
 		settle(j, c, true);
@@ -497,18 +520,11 @@ void join__done(struct join *j, struct exchange *x, const struct rec_worker *w)
 		done_client(j, x, w);
 }
 
-void join__tick(struct join *j, uint64_t t_ns)
+static void drop_old(struct join *j, struct list *tries, uint64_t t_ns)
 {
 	struct list *it, *tmp;
 
-	while (!list_empty(&j->waiting)) {
-		struct call *c = list_entry(j->waiting.next, struct call, age);
-
-		if (c->deadline > t_ns)
-			break;
-		settle(j, c, false);
-	}
-	list_for_each_safe (it, tmp, &j->tries_by_age) {
+	list_for_each_safe (it, tmp, tries) {
 		struct try *t = list_entry(it, struct try, age);
 
 		if (t->t_begin + j->limits.orphan_ns > t_ns)
@@ -517,6 +533,19 @@ void join__tick(struct join *j, uint64_t t_ns)
 		if (!t->call_id || !find_call(j, t->call_id))
 			orphan(j, t);
 	}
+}
+
+void join__tick(struct join *j, uint64_t t_ns)
+{
+	while (!list_empty(&j->waiting)) {
+		struct call *c = list_entry(j->waiting.next, struct call, age);
+
+		if (c->deadline > t_ns)
+			break;
+		settle(j, c, false);
+	}
+	drop_old(j, &j->fitting, t_ns);
+	drop_old(j, &j->loose, t_ns);
 }
 
 void join__flush(struct join *j)
@@ -539,7 +568,8 @@ struct join *join__new(const struct join_limits *l, struct transaction_sink sink
 	j->limits = *l;
 	j->sink = sink;
 	list_init(&j->waiting);
-	list_init(&j->tries_by_age);
+	list_init(&j->fitting);
+	list_init(&j->loose);
 	if (hmap__init(&j->calls) || hmap__init(&j->groups) || hmap__init(&j->tries) || hmap__init(&j->tries_by_id) ||
 		hmap__init(&j->tries_by_call)) {
 		join__free(j);

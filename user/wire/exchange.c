@@ -153,6 +153,7 @@ void exchange__finish(const struct proto_env *env, struct exchange *x, uint64_t 
 	headers__end(&x->req.headers);
 	headers__end(&x->resp.headers);
 	release(env, x);
+	x->mem = exchange_mem(x);
 	stats_inc(STAT_wire_exchanges);
 	env->sink.done(env->sink.ctx, x);
 }

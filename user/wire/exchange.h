@@ -32,7 +32,7 @@ struct exchange {
 	bool refused;	     /* HTTP/2: the server says that it did nothing with it (GOAWAY, REFUSED_STREAM) */
 	uint64_t t_end_ns;   /* when it was over: last byte or close */
 	uint32_t stands_for; /* calls: more than 1 while only a part of the connections is captured */
-	size_t mem;	     /* bytes charged to the wire's budget for it */
+	size_t mem;	     /* bytes that it takes: charged to the wire's budget until it is handed on */
 };
 
 /* Frees both messages and the exchange. NULL is fine. */

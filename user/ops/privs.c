@@ -165,29 +165,77 @@ static int open_uprobe(int type)
 	return 0;
 }
 
-/* Runs in a thread of its own, whose capabilities may be spent. */
-static void *try_uprobe(void *ret)
+static int open_any_uprobe(void)
 {
-	unsigned usual[NEEDS];
 	int type = uprobe_event_type();
-	int err;
+
+	return type < 0 ? -ENOENT : open_uprobe(type);
+}
+
+/* As the hooks of system calls are opened. */
+static int open_tracepoint(void)
+{
+	struct perf_event_attr attr = {.type = PERF_TYPE_TRACEPOINT, .size = sizeof(attr)};
+	char text[16] = "";
+	int file = open("/sys/kernel/tracing/events/syscalls/sys_exit_close/id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = file < 0 ? -1 : read(file, text, sizeof(text) - 1);
+	long fd;
+
+	if (file >= 0)
+		close(file);
+	if (n <= 0)
+		return -ENOENT;
+	attr.config = strtoul(text, NULL, 10);
+	fd = syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	close((int)fd);
+	return 0;
+}
+
+struct attempt {
+	int (*open)(void);
+	int ret;
+};
+
+/* Runs in a thread of its own, whose capabilities may be spent. */
+static void *try_as_usual(void *ctx)
+{
+	struct attempt *a = ctx;
+	unsigned usual[NEEDS];
 
 	for (size_t i = 0; i < NEEDS; i++)
 		usual[i] = needs[i].cap;
-	err = type < 0 ? -ENOENT : keep_only(usual, NEEDS);
-	*(int *)ret = err ? err : open_uprobe(type);
+	a->ret = keep_only(usual, NEEDS);
+	if (!a->ret)
+		a->ret = a->open();
 	return NULL;
+}
+
+static bool wants_admin(int (*open)(void))
+{
+	struct attempt a = {.open = open};
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, try_as_usual, &a))
+		return true;
+	pthread_join(thread, NULL);
+	return a.ret == -EACCES || a.ret == -EPERM;
 }
 
 bool privs_uprobes_want_admin(void)
 {
-	pthread_t thread;
-	int ret = 0;
+	return wants_admin(open_any_uprobe);
+}
 
-	if (pthread_create(&thread, NULL, try_uprobe, &ret))
-		return true;
-	pthread_join(thread, NULL);
-	return ret == -EACCES || ret == -EPERM;
+bool privs_tracepoints_want_admin(void)
+{
+	return wants_admin(open_tracepoint);
+}
+
+static const char *admin(void)
+{
+	return capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN) ? "ok" : "not there";
 }
 
 int privs_check(FILE *out)
@@ -207,7 +255,12 @@ int privs_check(FILE *out)
 	if (privs_uprobes_want_admin())
 		fprintf(out,
 			"privileges: %-24s %s: this kernel wants it for uprobes, unless multi_uprobe (below) is ok\n",
-			"CAP_SYS_ADMIN", capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN) ? "ok" : "not there");
+			"CAP_SYS_ADMIN", admin());
+	if (privs_tracepoints_want_admin())
+		fprintf(out,
+			"privileges: %-24s %s: this kernel wants it for tracepoints; without it all system calls of "
+			"the host pass one hook, which costs more\n",
+			"CAP_SYS_ADMIN", admin());
 	if (lacking)
 		fputs("privileges: run as root, or give the service exactly these capabilities\n", out);
 	return lacking;

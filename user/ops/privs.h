@@ -13,7 +13,7 @@
 #include <stdio.h>
 
 struct privs_options {
-	bool keep_admin; /* uprobes that are attached later will need CAP_SYS_ADMIN */
+	bool keep_admin; /* what is attached later will need CAP_SYS_ADMIN */
 	bool no_filter;	 /* no system call filter: for a kernel or a library that it does not suit */
 };
 
@@ -34,8 +34,10 @@ int privs_bound_memory(uint64_t more);
  * refuses is logged and not an error: the agent must run on kernels without it. */
 int privs_drop(const struct privs_options *o);
 
-/* Would attaching by perf events need CAP_SYS_ADMIN on this kernel? Tries it. */
+/* Would attaching by perf events need CAP_SYS_ADMIN on this kernel? Tries it. (Debian's kernels with
+ * kernel.perf_event_paranoid 3 do not take CAP_PERFMON for tracepoints, from 6.12 on.) */
 bool privs_uprobes_want_admin(void);
+bool privs_tracepoints_want_admin(void);
 
 /* For `kongtap check`: which capabilities are needed, which are there. 0 all that is needed, 1 something lacks. */
 int privs_check(FILE *out);

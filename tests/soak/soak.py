@@ -216,7 +216,7 @@ def page(found, wrong):
         return f"| {what} | " + " | ".join(f"{value / unit:.{digits}f}" for value in (early, late, peak)) + " |"
 
     return "\n".join([
-        f"`make soak MINUTES={found['minutes']:g}` on {found['date']}, Linux {found['kernel']}: {found['calls']} calls, "
+        f"A soak (MINUTES={found['minutes']:g}) on {found['date']}, Linux {found['kernel']}: {found['calls']} calls, "
         f"{found['short_connections']} of them on connections of their own, through {found['faults']} faults of the collector, "
         f"{found['gateway_reloads']} reloads of the gateway and {found['agent_reloads']} of the agent. "
         f"{found['unique']} events arrived ({found['duplicates']} of them twice), the agent took {found['cpu_percent']:.1f} % of a "

@@ -126,6 +126,14 @@ static void on_skip(void *ctx, const struct conn_key *key, const struct byte_ran
 	source__skip(((struct agent *)ctx)->source, key, useless);
 }
 
+static void on_over(void *ctx, const struct conn_key *key)
+{
+	struct agent *a = ctx;
+
+	if (a->source)
+		source__over(a->source, key);
+}
+
 static void record(struct agent *a, const struct record *rec)
 {
 	int err = a->recorder ? recorder__write(a->recorder, rec) : 0;
@@ -660,7 +668,7 @@ static int open_stages(struct agent *a)
 	struct config *c = a->config;
 
 	a->conns = conns__new(&c->wire, (struct exchange_sink){.begun = on_begun, .done = on_done, .ctx = a},
-		(struct conn_ignore_sink){.fn = on_ignore, .skip = on_skip, .ctx = a});
+		(struct conn_ignore_sink){.fn = on_ignore, .skip = on_skip, .over = on_over, .ctx = a});
 	a->join = join__new(&c->join, (struct transaction_sink){.fn = on_transaction, .ctx = a});
 	a->moesif = moesif__new(&c->moesif, (struct event_sink){.fn = on_event, .ctx = a});
 	if (a->conns && a->join && a->moesif)
@@ -731,6 +739,7 @@ void agent__free(struct agent *a)
 	if (!a)
 		return;
 	source__close(a->source);
+	a->source = NULL; /* which the connections that are still there would tell of their end */
 	shipper__free(a->shipper);
 	recorder__close(a->recorder);
 	/* The stages call the ones after them while they are freed. */

@@ -8,8 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "soak"))
+
 from client import PORTS
+from h1life import inside
 from lib import Agent, Checks, EventView, Gateway, GatewayError, Workdir, read_jsonl, wait_for
+from soak import filled, maps_of
 
 MIB = 1 << 20
 LONG = 256 * MIB
@@ -113,6 +117,31 @@ def long_bodies(t):
         bed.agent.stop()
 
 
+def places_are_free_again(t):
+    """What user space says of a connection has a place in the kernel for as long as the connection is there."""
+    limits = ("--response-max-body-size-limit", "1000")
+    with Workdir() as directory, Bed(t, directory, *limits) as bed:
+        places = maps_of(bed.agent.pid)["skips"]
+
+        def connections():
+            kept = [http.client.HTTPConnection("127.0.0.1", PORTS["proxy"], timeout=30) for _ in range(8)]
+            for connection in kept:
+                connection.request("GET", f"/open/bytes?n={MIB}")
+                connection.getresponse().read()
+            wait_for(lambda: filled(places) >= len(kept), 10, "a place of each connection")
+            for connection in kept:
+                connection.close()
+
+        inside(bed.gateway, connections)
+        # Each worker has kept one to the service behind the gateway, which goes with the worker.
+        wait_for(lambda: filled(places) <= 2, 10, "the places of the clients to be free again")
+        t.check("connections close: their places are free again", True)
+        bed.gateway.reload()
+        wait_for(lambda: filled(places) == 0, 30, "all places to be free again")
+        t.check("the workers go: all are", True)
+        bed.agent.stop()
+
+
 def perf_events(pid):
     """Each hook of a system call is one, in the agent's table of files."""
     found = 0
@@ -143,4 +172,4 @@ def hooks_only_while_somebody_is_watched(t):
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(long_bodies, hooks_only_while_somebody_is_watched))
+    sys.exit(Checks().run(long_bodies, places_are_free_again, hooks_only_while_somebody_is_watched))

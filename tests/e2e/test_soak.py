@@ -18,7 +18,7 @@ def good(samples=100):
                      "1000 calls: 1000 events", "1000 events: 1000 delivered"],
             # Sizes are found during the first quarter, and they vary.
             "samples": [{"t": i, "anon_bytes": min(i, 20) * MIB + i % 3 * 4096, "resident_bytes": (40 + i % 5) * MIB,
-                         "threads": 5 + i % 3, "fds": 60 + i % 4, "conns": 50 + i % 30, "skips": i, "watched": 4 + i % 2}
+                         "threads": 5 + i % 3, "fds": 60 + i % 4, "conns": 50 + i % 30, "skips": 20 + i % 40, "watched": 4 + i % 2}
                         for i in range(samples)]}
 
 
@@ -28,7 +28,7 @@ def flat(t):
 
 
 def not_flat(t):
-    for name, slope in (("anon_bytes", MIB // 10), ("fds", 0.2), ("threads", 0.2), ("conns", 3), ("watched", 0.2)):
+    for name, slope in (("anon_bytes", MIB // 10), ("fds", 0.2), ("threads", 0.2), ("conns", 3), ("skips", 3), ("watched", 0.2)):
         found = good()
         for i, sample in enumerate(found["samples"]):
             sample[name] += int(i * slope)

@@ -554,6 +554,52 @@ static void test_long_bodies_are_skipped(void **state)
 	rig__free(&r);
 }
 
+/* Of what the capture was told something it is told the end, whichever way it comes, once. */
+static void test_over(void **state)
+{
+	struct record exit = {.kind = REC_EXIT, .exit = {.pid = 42}};
+	struct rig r;
+
+	(void)state;
+	rig__init(&r);
+	for (unsigned n = 0; n < 6; n++) {
+		r.key.gen++;
+		memset(r.skip, 0, sizeof(r.skip));
+		rig__open(&r, CONN_ACCEPTED);
+		switch (n) {
+		case 0: /* nothing was told */
+			rig__in(&r, GET("a"));
+			rig__out(&r, OK5);
+			break;
+		case 1:
+		case 2:
+		case 3:
+			rig__data(&r, DIR_IN, "\1\2\3\4", 4);
+			break;
+		default:
+			rig__in(&r, GET("b"));
+			rig__out(&r, "HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n");
+		}
+		/* The third's end is lost: the next life shows it. */
+		assert_int_equal(r.over, n < 3 ? n - (n > 0) : n - 1);
+		if (n == 5)
+			rig__send(&r, &exit);
+		else if (n != 2)
+			rig__close(&r);
+		assert_int_equal(r.over, n == 2 ? 1 : n);
+		if (n != 0 && n != 2)
+			assert_true(conn_key_eq(&r.last_over, &r.key));
+	}
+	assert_int_equal(r.ignored, 3);
+	assert_int_equal(r.skips, 2);
+	/* One that was not known may have been told of. */
+	r.key.gen++;
+	rig__close(&r);
+	assert_int_equal(r.over, 6);
+	rig__free(&r);
+	assert_int_equal(r.over, 6);
+}
+
 /* A new worker accepts, and its TLS library is not probed yet: the connection's beginning goes by unseen. */
 static void test_accepted_and_joined_late(void **state)
 {
@@ -630,6 +676,7 @@ int main(void)
 		cmocka_unit_test(test_positions),
 		cmocka_unit_test(test_long_bodies_are_skipped),
 		cmocka_unit_test(test_accepted_and_joined_late),
+		cmocka_unit_test(test_over),
 		cmocka_unit_test(test_tunnel_is_ignored),
 	};
 

@@ -25,8 +25,9 @@ struct rig {
 	struct conn_key key;
 	uint64_t pos[2];
 	uint64_t t_ns;
-	unsigned begun, done, ignored, skips;
+	unsigned begun, done, ignored, skips, over;
 	struct byte_range skip[2];
+	struct conn_key last_over;
 	struct conn_facts last;	 /* of the exchange that came out last */
 	uint32_t stands_for;	 /* likewise */
 	uint64_t open_ids[4096]; /* begun and not done */
@@ -159,13 +160,21 @@ static inline void rig_skip(void *ctx, const struct conn_key *key, const struct 
 	r->skips++;
 }
 
+static inline void rig_over(void *ctx, const struct conn_key *key)
+{
+	struct rig *r = ctx;
+
+	r->last_over = *key;
+	r->over++;
+}
+
 static inline void rig__init_with(struct rig *r, const struct wire_limits *l)
 {
 	*r = (struct rig){.t_ns = 1000 * MS, .limits = *l, .key = {.gen = 1, .obj = 7, .pid = 42}};
 	buf__init(&r->brief, 8u << 20);
 	buf__init(&r->whole, 64u << 20);
 	r->c = conns__new(&r->limits, (struct exchange_sink){rig_begun, rig_done, r},
-		(struct conn_ignore_sink){rig_ignored, r, rig_skip});
+		(struct conn_ignore_sink){rig_ignored, r, rig_skip, rig_over});
 	assert_non_null(r->c);
 }
 

@@ -323,6 +323,14 @@ int kernel__skip(struct kernel *k, const struct conn_key *key, const struct byte
 	return 0;
 }
 
+/* By number and not by life: a later life under the same number is told of after the end of this one. */
+void kernel__over(struct kernel *k, const struct conn_key *key)
+{
+	struct kt_conn_key name = {.obj = key->obj, .pid = key->pid, .tls = key->tls};
+
+	bpf_map_delete_elem(bpf_map__fd(k->skel->maps.skips), &name);
+}
+
 /* A worker's call that no program was run for is a hole in its streams that nobody knows of. The kernel counts such
  * runs of a program whoever made the call, so this is a bound and mostly about others. */
 static void count_skipped(struct kernel *k)

@@ -39,6 +39,8 @@ void kernel__sweep(struct kernel *k, uint32_t pid);
 /* These bytes of this connection need not be copied; until UINT64_MAX: none of all that come. `useless` by enum
  * direction. It replaces what was said before. 0 or negative errno. */
 int kernel__skip(struct kernel *k, const struct conn_key *key, const struct byte_range useless[2]);
+/* The connection is over: its place is free again. What the programs have read of it they go on with. */
+void kernel__over(struct kernel *k, const struct conn_key *key);
 /* Of accepted connections only those whose number has none of these bits set; 0: all. */
 void kernel__sample(struct kernel *k, uint32_t mask);
 /* Takes all hooks on system calls away and forgets all connections; processes are followed on. The caller has detached

@@ -26,6 +26,12 @@ void source__skip(struct source *s, const struct conn_key *key, const struct byt
 		s->ops->skip(s, key, useless);
 }
 
+void source__over(struct source *s, const struct conn_key *key)
+{
+	if (s->ops->over)
+		s->ops->over(s, key);
+}
+
 size_t source__workers(const struct source *s)
 {
 	return s->ops->workers(s);

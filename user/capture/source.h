@@ -45,6 +45,8 @@ void source__ignore(struct source *s, const struct conn_key *key);
 /* Some of its bytes are of no use (by enum direction; replaces what was said before): the kernel need not copy them,
  * they come as gaps (GAP_LIMIT). Those that are on their way come all the same. Ignored by a replay. */
 void source__skip(struct source *s, const struct conn_key *key, const struct byte_range useless[2]);
+/* It is over: what was said of it by these two is forgotten. */
+void source__over(struct source *s, const struct conn_key *key);
 /* Workers being watched. */
 size_t source__workers(const struct source *s);
 

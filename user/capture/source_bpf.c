@@ -321,6 +321,11 @@ static void bpf_ignore(struct source *base, const struct conn_key *key)
 	bpf_skip(base, key, all);
 }
 
+static void bpf_over(struct source *base, const struct conn_key *key)
+{
+	kernel__over(self(base)->kernel, key);
+}
+
 static void bpf_count(struct source *base)
 {
 	kernel__counters(self(base)->kernel);
@@ -418,6 +423,7 @@ static const struct source_ops source_bpf_ops = {
 	.poll = bpf_poll,
 	.ignore = bpf_ignore,
 	.skip = bpf_skip,
+	.over = bpf_over,
 	.workers = bpf_workers,
 	.wall_offset = bpf_wall_offset,
 	.each_tls = bpf_each_tls,

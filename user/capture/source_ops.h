@@ -14,6 +14,7 @@ struct source_ops {
 	int64_t (*wall_offset)(const struct source *s);
 	/* NULL: it has no such thing. */
 	void (*skip)(struct source *s, const struct conn_key *key, const struct byte_range useless[2]);
+	void (*over)(struct source *s, const struct conn_key *key);
 	void (*each_tls)(const struct source *s, void (*fn)(void *ctx, const struct source_tls *t), void *ctx);
 	void (*ring)(struct source *s, uint64_t *ret_size, uint64_t *ret_peak);
 	void (*count)(struct source *s);

@@ -36,6 +36,7 @@ struct conn {
 	enum direction held_dir, last_dir;
 	uint8_t turns; /* changes of direction without any HTTP */
 	bool spoken;   /* some bytes were seen */
+	bool told;     /* the capture was told that some or all of it is of no use */
 	bool preamble_over;
 	bool tunnel; /* ignored because it carries another protocol now, whose bytes are counted */
 	bool busy;

@@ -83,14 +83,27 @@ static struct conn *find(const struct conns *c, const struct conn_key *k)
 	return NULL;
 }
 
+static void tell_over(struct conns *c, const struct conn_key *k)
+{
+	if (c->ignore.over)
+		c->ignore.over(c->ignore.ctx, k);
+}
+
+static void let_go(struct conns *c, struct conn *it)
+{
+	if (it->told)
+		tell_over(c, &it->facts.key);
+	hmap__remove(&c->map, &it->node);
+	conn__free(it);
+	stats_inc(STAT_wire_conns_closed);
+}
+
 static void forget(struct conns *c, struct conn *it)
 {
 	struct worker *w = it->worker;
 
-	hmap__remove(&c->map, &it->node);
-	conn__free(it);
+	let_go(c, it);
 	workers__drop(&c->workers, w, false);
-	stats_inc(STAT_wire_conns_closed);
 }
 
 static void end(struct conns *c, struct conn *it, enum conn_ending why, uint64_t t_ns)
@@ -222,10 +235,13 @@ static void on_data(struct conns *c, const struct rec_data *d, uint64_t t_ns)
 	useful = conn__gap(it, dir, st.lost, GAP_LOST, t_ns);
 	useful = conn__data(it, dir, st.data, t_ns, st.fragment_start) && useful;
 	useful = conn__gap(it, dir, st.gap, st.cause, t_ns) && useful;
-	if (!useful)
+	if (!useful) {
+		it->told = true;
 		tell_ignore(c, &d->key);
-	else if (c->ignore.skip && conn__skip(it, dir))
+	} else if (c->ignore.skip && conn__skip(it, dir)) {
+		it->told = true;
 		c->ignore.skip(c->ignore.ctx, &d->key, it->skip);
+	}
 	place(c, it, t_ns);
 }
 
@@ -242,8 +258,11 @@ static void on_close(struct conns *c, const struct rec_close *cl, uint64_t t_ns)
 {
 	struct conn *it = find(c, &cl->key);
 
-	if (!it)
+	if (!it) {
+		/* There may have been no room for it, which was told. */
+		tell_over(c, &cl->key);
 		return;
+	}
 	end_stream(it, DIR_IN, cl->in_pos, t_ns);
 	end_stream(it, DIR_OUT, cl->out_pos, t_ns);
 	end(c, it, cl->limited ? ENDING_LIMIT : ENDING_CLOSE, t_ns);
@@ -260,9 +279,7 @@ static void on_worker_exit(struct conns *c, uint32_t pid, uint64_t t_ns)
 		struct conn *it = list_entry(at, struct conn, of_worker);
 
 		conn__end(it, ENDING_EXIT, t_ns);
-		hmap__remove(&c->map, &it->node);
-		conn__free(it);
-		stats_inc(STAT_wire_conns_closed);
+		let_go(c, it);
 	}
 	workers__drop(&c->workers, w, true);
 }

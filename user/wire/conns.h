@@ -19,6 +19,9 @@ struct conn_ignore_sink {
 	/* May be NULL. These bytes (by enum direction) are of no use: they belong to a long body of which enough is
 	 * known. The connection is still wanted. It replaces what was said before; positions only grow. */
 	void (*skip)(void *ctx, const struct conn_key *key, const struct byte_range useless[2]);
+	/* May be NULL. A connection of which one of the others said something is over: that matters no more. Also
+	 * called for one that closes and is not known. */
+	void (*over)(void *ctx, const struct conn_key *key);
 };
 
 /* NULL and errno ENOMEM. The sinks are called from within conns__on_record and conns__free. */

@@ -14,99 +14,214 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #define ID_KEY "transaction_id"
+#define BLOCK 64
+/* libmicrohttpd clears this much after each request, and reads as much at a time. */
+#define POOL (64 << 10)
 
 /* Only the daemon's one thread touches these. */
 struct totals {
 	uint64_t events, batches, bytes, id_sum;
+	char *spare; /* of a batch that is over: for the next one */
+	size_t spare_cap;
 };
 
-/* A JSON array of objects, as it comes in pieces. */
+/* A JSON array of objects: gathered whole, then looked through in one pass, as in reality others would do elsewhere. */
 struct batch {
-	struct totals sum;
-	unsigned depth;
-	bool in_string, escaped, is_value, is_id;
-	size_t n;
-	char text[40]; /* beginning of the string at hand, where it is a member's name or value of an event */
+	char *p;
+	size_t n, cap;
 };
 
-static uint64_t id_half(const char *s)
+static uint64_t id_half(const char *s, size_t n)
 {
 	uint64_t v = 0;
 	unsigned digits = 0;
 
-	for (; *s && digits < 16; s++) {
-		if (*s == '-')
+	for (size_t i = 0; i < n && digits < 16; i++) {
+		if (s[i] == '-')
 			continue;
-		v = v << 4 | (uint64_t)(*s <= '9' ? *s - '0' : (*s | 0x20) - 'a' + 10);
+		v = v << 4 | (uint64_t)(s[i] <= '9' ? s[i] - '0' : (s[i] | 0x20) - 'a' + 10);
 		digits++;
 	}
 	return v;
 }
 
-static void string_ends(struct batch *b)
+/* Where in 64 bytes the characters are that matter, a bit for each. */
+struct marks {
+	uint64_t quote, slash, bracket;
+};
+
+#ifdef __SSE2__
+static uint64_t equal(const __m128i v[4], char c)
 {
-	b->text[b->n] = '\0';
-	if (b->is_value && b->is_id)
-		b->sum.id_sum += id_half(b->text);
-	b->is_id = !b->is_value && strcmp(b->text, ID_KEY) == 0;
+	uint64_t found = 0;
+
+	for (int i = 0; i < 4; i++)
+		found |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v[i], _mm_set1_epi8(c))) << 16 * i;
+	return found;
 }
 
-static void in_string(struct batch *b, char c)
+static struct marks look(const char *p)
 {
-	if (b->escaped) {
-		b->escaped = false;
-	} else if (c == '\\') {
-		b->escaped = true;
-	} else if (c == '"') {
-		b->in_string = false;
-		if (b->depth == 2)
-			string_ends(b);
-		return;
+	__m128i v[4], small[4];
+	struct marks m;
+
+	for (int i = 0; i < 4; i++) {
+		v[i] = _mm_loadu_si128((const __m128i *)(p + 16 * i));
+		small[i] = _mm_or_si128(v[i], _mm_set1_epi8(0x20));
 	}
-	if (b->depth == 2 && b->n < sizeof(b->text) - 1)
-		b->text[b->n++] = c;
+	m.quote = equal(v, '"');
+	m.slash = equal(v, '\\');
+	m.bracket = equal(small, '{') | equal(small, '}');
+	return m;
+}
+#else
+static struct marks look(const char *p)
+{
+	struct marks m = {0};
+
+	for (int i = 0; i < BLOCK; i++) {
+		m.quote |= (uint64_t)(p[i] == '"') << i;
+		m.slash |= (uint64_t)(p[i] == '\\') << i;
+		m.bracket |= (uint64_t)((p[i] | 0x20) == '{' || (p[i] | 0x20) == '}') << i;
+	}
+	return m;
+}
+#endif
+
+struct scan {
+	const char *p, *end;
+	uint64_t in_string; /* all ones: the next block begins inside a string */
+	bool escaped;	    /* its first character is */
+	unsigned depth;
+	const char *string; /* beginning of the last string among an event's members */
+	bool is_id;	    /* the last name of a member is that of the id */
+	uint64_t events, id_sum;
+};
+
+static uint64_t escaped_ones(struct scan *s, uint64_t slash)
+{
+	uint64_t escaped = s->escaped;
+
+	slash &= ~escaped;
+	s->escaped = false;
+	while (slash) {
+		int i = __builtin_ctzll(slash);
+
+		if (i == BLOCK - 1)
+			s->escaped = true;
+		else
+			escaped |= 2ull << i;
+		slash &= ~(3ull << i);
+	}
+	return escaped;
 }
 
-static void scan(struct batch *b, const char *p, size_t n)
+/* A string among an event's members ends at `close`. */
+static void member_string(struct scan *s, const char *close)
 {
-	const char *end = p + n;
+	const char *after = close + 1;
+	size_t n = (size_t)(close - s->string);
 
-	b->sum.bytes += n;
-	while (p < end) {
-		char c = *p++;
+	while (after < s->end && (*after == ' ' || *after == '\t' || *after == '\n' || *after == '\r'))
+		after++;
+	if (after < s->end && *after == ':')
+		s->is_id = n == sizeof(ID_KEY) - 1 && memcmp(s->string, ID_KEY, n) == 0;
+	else if (s->is_id)
+		s->id_sum += id_half(s->string, n);
+}
 
-		if (b->in_string) {
-			/* Most bytes are the inside of a body: two characters end that. */
-			while (b->depth > 2 && !b->escaped && c != '"' && c != '\\' && p < end)
-				c = *p++;
-			in_string(b, c);
-			continue;
-		}
-		switch (c) {
-		case '"':
-			b->in_string = true;
-			b->n = 0;
+static void bracket(struct scan *s, char c)
+{
+	if ((c | 0x20) == '{') {
+		s->events += s->depth == 1;
+		s->depth++;
+	} else {
+		s->depth -= s->depth > 0;
+	}
+}
+
+static void block(struct scan *s, const char *bytes, const char *at)
+{
+	struct marks m = look(bytes);
+	uint64_t quote = m.quote, inside, brackets, todo;
+
+	if (m.slash || s->escaped)
+		quote &= ~escaped_ones(s, m.slash);
+	/* Each quote turns what follows it over. */
+	inside = quote;
+	for (int by = 1; by < BLOCK; by *= 2)
+		inside ^= inside << by;
+	inside ^= s->in_string;
+	s->in_string = 0 - (inside >> (BLOCK - 1));
+	brackets = m.bracket & ~inside;
+	/* Strings matter only among an event's members. */
+	for (todo = brackets | quote; todo; todo &= todo - 1) {
+		uint64_t bit;
+
+		if (s->depth != 2)
+			todo &= brackets;
+		if (!todo)
 			break;
-		case '{':
-		case '[':
-			b->sum.events += b->depth == 1;
-			b->depth++;
-			b->is_value = false;
-			break;
-		case '}':
-		case ']':
-			b->depth -= b->depth > 0;
-			break;
-		case ':':
-		case ',':
-			b->is_value = c == ':';
-			break;
-		default:
-			break;
+		bit = todo & -todo;
+		if (bit & brackets) {
+			bracket(s, bytes[__builtin_ctzll(bit)]);
+			todo = (brackets | quote) & ~(bit - 1);
+		} else if (bit & inside) {
+			s->string = at + __builtin_ctzll(bit) + 1;
+		} else {
+			member_string(s, at + __builtin_ctzll(bit));
 		}
 	}
+}
+
+/* False: this is no array of objects. */
+static bool scan(const struct batch *b, struct totals *t)
+{
+	struct scan s = {.p = b->p, .end = b->p + b->n};
+	char last[BLOCK] = {0};
+
+	for (; s.end - s.p >= BLOCK; s.p += BLOCK)
+		block(&s, s.p, s.p);
+	if (s.p < s.end) {
+		memcpy(last, s.p, (size_t)(s.end - s.p));
+		block(&s, last, s.p);
+	}
+	if (s.depth || s.in_string || !b->n || b->p[0] != '[')
+		return false;
+	t->batches++;
+	t->events += s.events;
+	t->bytes += b->n;
+	t->id_sum += s.id_sum;
+	return true;
+}
+
+static bool gather(struct batch *b, struct totals *t, const char *data, size_t n)
+{
+	size_t cap = b->cap ? b->cap : 1 << 18;
+	char *p;
+
+	if (!b->p && t->spare) {
+		b->p = t->spare;
+		b->cap = cap = t->spare_cap;
+		t->spare = NULL;
+	}
+	while (cap < b->n + n)
+		cap *= 2;
+	if (!b->p || cap > b->cap) {
+		p = realloc(b->p, cap);
+		if (!p)
+			return false;
+		b->p = p;
+		b->cap = cap;
+	}
+	memcpy(b->p + b->n, data, n);
+	b->n += n;
+	return true;
 }
 
 static enum MHD_Result answer(struct MHD_Connection *c, unsigned status, const char *text)
@@ -144,16 +259,13 @@ static enum MHD_Result on_post(
 	const char *encoding = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Encoding");
 
 	if (*n) {
-		scan(*b, data, *n);
+		if (!gather(*b, t, data, *n))
+			return MHD_NO;
 		*n = 0;
 		return MHD_YES;
 	}
-	if ((encoding && strcmp(encoding, "identity") != 0) || (*b)->depth)
+	if ((encoding && strcmp(encoding, "identity") != 0) || !scan(*b, t))
 		return answer(c, MHD_HTTP_BAD_REQUEST, "{}");
-	t->batches++;
-	t->events += (*b)->sum.events;
-	t->bytes += (*b)->sum.bytes;
-	t->id_sum += (*b)->sum.id_sum;
 	return answer(c, MHD_HTTP_CREATED, "{}");
 }
 
@@ -172,10 +284,18 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const cha
 
 static void on_end(void *ctx, struct MHD_Connection *c, void **state, enum MHD_RequestTerminationCode why)
 {
-	(void)ctx;
+	struct totals *t = ctx;
+	struct batch *b = *state;
+
 	(void)c;
 	(void)why;
-	free(*state);
+	if (b && b->p && !t->spare) {
+		t->spare = b->p;
+		t->spare_cap = b->cap;
+	} else if (b) {
+		free(b->p);
+	}
+	free(b);
 	*state = NULL;
 }
 
@@ -193,8 +313,8 @@ int main(void)
 	sigaddset(&set, SIGINT);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	d = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, &totals,
-		MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&at, MHD_OPTION_NOTIFY_COMPLETED, on_end, NULL,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)(512 << 10), MHD_OPTION_END);
+		MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&at, MHD_OPTION_NOTIFY_COMPLETED, on_end, &totals,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL, MHD_OPTION_END);
 	port = d ? MHD_get_daemon_info(d, MHD_DAEMON_INFO_BIND_PORT) : NULL;
 	if (!port) {
 		fprintf(stderr, "collector: cannot listen\n");
@@ -204,5 +324,6 @@ int main(void)
 	fflush(stdout);
 	sigwait(&set, &sig);
 	MHD_stop_daemon(d);
+	free(totals.spare);
 	return 0;
 }

@@ -1,11 +1,17 @@
 """Load on the gateway: wrk for HTTP/1.1, h2load for HTTP/2, curl for one large download. Each returns what the client saw."""
+import contextlib
 import json
 import re
 import subprocess
+import threading
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-CONNECTIONS = 16
+# The load is a closed loop: while one worker waits for a CPU or for the service, all connections that it holds wait with it.
+# With few of them the machine idles a third of the time, now more, now less, and what a watcher costs is taken from that.
+# So many that there is always somebody to serve, and the share of idle time is measured along with the rest.
+CONNECTIONS = 64
+H2_CONNECTIONS = 16
 STREAMS = 8  # of each connection, in HTTP/2
 
 PROTOCOLS = {  # name: (scheme, name of the port in routes.json)
@@ -29,17 +35,47 @@ def run(gateway, argv, seconds):
     return result.stdout
 
 
+def cpu_ticks():
+    """(all, idle) of all CPUs together, since boot."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return sum(ticks), ticks[3] + ticks[4]
+
+
+@contextlib.contextmanager
+def idle_share(seconds):
+    """Holds, at the end, the share of all CPUs' time that nobody used between a quarter and nine tenths of the load: not
+    while its client starts, nor while its results are read."""
+    seen, over = {}, threading.Event()
+
+    def look():
+        if over.wait(seconds * 0.25):
+            return
+        total, idle = cpu_ticks()
+        if over.wait(seconds * 0.65):
+            return
+        total_then, idle_then = cpu_ticks()
+        seen["idle"] = (idle_then - idle) / max(total_then - total, 1)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
 def wrk_command(target, seconds):
     return ["wrk", "-t", 1, "-c", CONNECTIONS, "-d", f"{seconds}s", "-s", HERE / "wrk.lua", target]
 
 
 def h2load_command(target, seconds, log):
-    return ["h2load", "-t", 1, "-c", CONNECTIONS, "-m", STREAMS, "-D", seconds, f"--log-file={log}", target]
+    return ["h2load", "-t", 1, "-c", H2_CONNECTIONS, "-m", STREAMS, "-D", seconds, f"--log-file={log}", target]
 
 
 def calls_command(target, protocol, calls):
-    version = ["--h1"] if protocol.endswith("1") else ["-m", STREAMS]
-    return ["h2load", "-t", 1, "-c", CONNECTIONS, *version, "-n", calls, target]
+    shape = ["-c", CONNECTIONS, "--h1"] if protocol.endswith("1") else ["-c", H2_CONNECTIONS, "-m", STREAMS]
+    return ["h2load", "-t", 1, *shape, "-n", calls, target]
 
 
 def wrk(gateway, target, seconds, _):
@@ -64,7 +100,9 @@ def h2load(gateway, target, seconds, scratch):
 
 def load(gateway, protocol, size, seconds, scratch):
     client = wrk if protocol.endswith("1") else h2load
-    return client(gateway, url(gateway, protocol, size), seconds, scratch)
+    with idle_share(seconds) as idle:
+        seen = client(gateway, url(gateway, protocol, size), seconds, scratch)
+    return {**seen, **idle}
 
 
 def calls(gateway, protocol, size, count, seconds):

@@ -106,12 +106,16 @@ def throughput_table(found):
     def share(value):
         return "" if value is None else f"{value:.2f}"
 
+    def idle(runs):
+        return f"{median(runs, 'idle'):.0%}" if all("idle" in run for run in runs) else ""
+
     return table(["answers", "calls/s without", "agent", "÷ without", "÷ empty", "empty ÷ without", "÷ entry and return",
-                  "bpftrace ÷ without"],
+                  "bpftrace ÷ without", "idle without", "idle with the agent"],
                  [[name_of(name), f"{median(cell['none'], 'rps'):.0f}", f"{median(cell['agent'], 'rps'):.0f}",
                    share(paired(cell, "agent", "none")), share(paired(cell, "agent", "empty")),
                    share(paired(cell, "empty", "none")), share(paired(cell, "agent", "textbook")),
-                   share(paired(cell, "peer", "none"))] for name, cell in found["cells"].items()])
+                   share(paired(cell, "peer", "none")), idle(cell["none"]), idle(cell["agent"])]
+                  for name, cell in found["cells"].items()])
 
 
 def latency_table(found):

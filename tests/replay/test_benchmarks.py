@@ -4,6 +4,7 @@ followed each other."""
 import json
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -62,15 +63,24 @@ def collector():
     tricky = json.dumps({"a": ['{"transaction_id":"ffffffffffffffff"}', {"transaction_id": "ffffffffffffffff"}, "\\\""]})
     lines += [b'{"transaction_id":"0123456789abcdef-","request":' + tricky.encode() + b',"transaction_id2":"f"}', b"{}"]
     ids = [json.loads(line).get("transaction_id", "0").replace("-", "")[:16] for line in lines]
+    # It looks at 64 bytes at a time: every event begins at each place of those.
+    batches = [b"[%b{}," % (b" " * n) + b",".join(lines) + b"]" for n in range(64)]
     with bed.Collector() as counting:
-        for _ in range(2):
-            request = urllib.request.Request(f"http://127.0.0.1:{counting.port}/v1/events/batch", b"[" + b",".join(lines) + b"]")
+        for batch in batches:
+            request = urllib.request.Request(f"http://127.0.0.1:{counting.port}/v1/events/batch", batch)
             status = urllib.request.urlopen(request, timeout=20).status
+        for broken in (batches[0][:-1], batches[0][:-2] + b'"]', b"{}"):
+            request = urllib.request.Request(f"http://127.0.0.1:{counting.port}/v1/events/batch", broken)
+            try:
+                refused = urllib.request.urlopen(request, timeout=20).status
+            except urllib.error.HTTPError as error:
+                refused = error.code
+            check("the collector refuses what is no batch", refused == 400, f"{broken[-10:]}: {refused}")
         got = counting.count()
         code = counting.stop()
     check("the collector takes a batch and ends well", (status, code) == (201, 0), f"{status}, {code}")
-    check("the collector counts events", (got["events"], got["batches"]) == (2 * len(lines), 2), got)
-    check("the collector adds up ids", got["id_sum"] == 2 * sum(int(name, 16) for name in ids) % (1 << 64), got)
+    check("the collector counts events", (got["events"], got["batches"]) == (64 * (len(lines) + 1), 64), got)
+    check("the collector adds up ids", got["id_sum"] == 64 * sum(int(name, 16) for name in ids) % (1 << 64), got)
 
 
 for part in (page, arithmetic, collector):

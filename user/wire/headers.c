@@ -7,22 +7,34 @@
 #define BYTES_FIRST 1024
 #define FIELDS_FIRST 24
 
+/* 1 to 7 bytes as a number. */
+static uint64_t few(const char *p, size_t n)
+{
+	uint32_t first, last;
+
+	if (n < 4)
+		return (uint64_t)(unsigned char)p[0] << 16 | (uint64_t)(unsigned char)p[n / 2] << 8 |
+		       (unsigned char)p[n - 1];
+	memcpy(&first, p, 4);
+	memcpy(&last, p + n - 4, 4);
+	return (uint64_t)first << 32 | last;
+}
+
 /* Eight bytes at a time. Setting bit 5 makes letters small and mixes up a few other bytes: names that are alike but for
  * case have the same hash, and a hash is never more than a hint. */
 uint32_t header_hash(struct span name)
 {
 	const uint64_t small = 0x2020202020202020ull, k = 0x9e3779b97f4a7c15ull;
-	uint64_t h = name.n, v;
+	const char *p = name.p, *end = name.p + name.n;
+	uint64_t h = name.n;
 
-	for (; name.n >= sizeof(v); name = span_skip(name, sizeof(v))) {
-		memcpy(&v, name.p, sizeof(v));
-		h = (h ^ (v | small)) * k;
+	for (; end - p >= 8; p += 8) {
+		h = (h ^ (span_word(p) | small)) * k;
 		h ^= h >> 32;
 	}
-	if (name.n) {
-		v = 0;
-		memcpy(&v, name.p, name.n);
-		h = (h ^ (v | small)) * k;
+	/* The end of a longer one is covered by its last eight bytes. */
+	if (p != end) {
+		h = (h ^ ((name.n > 8 ? span_word(end - 8) : few(p, name.n)) | small)) * k;
 		h ^= h >> 32;
 	}
 	return (uint32_t)(h ^ h >> 17);
@@ -42,22 +54,25 @@ static uint32_t grown(uint32_t cap, uint32_t first, uint32_t need, uint32_t max)
 	return n > max ? max : (uint32_t)n;
 }
 
-static int room_bytes(struct headers *h, size_t n)
+static int reserve(struct headers *h, uint32_t n)
 {
 	uint32_t cap;
 	char *p;
 
-	if (n > h->max_bytes - h->n)
-		return -ENOSPC;
-	if (n <= h->cap - h->n)
+	if (n <= h->cap)
 		return 0;
-	cap = grown(h->cap, BYTES_FIRST, h->n + (uint32_t)n, h->max_bytes);
+	cap = grown(h->cap, BYTES_FIRST, n, h->max_bytes + h->between);
 	p = realloc(h->bytes, cap);
 	if (!p)
 		return -ENOMEM;
 	h->bytes = p;
 	h->cap = cap;
 	return 0;
+}
+
+static int room_bytes(struct headers *h, size_t n)
+{
+	return n > h->max_bytes - (h->n - h->between) ? -ENOSPC : reserve(h, h->n + (uint32_t)n);
 }
 
 static int room_field(struct headers *h)
@@ -158,6 +173,53 @@ void headers__end(struct headers *h)
 	h->open = false;
 }
 
+int headers__place(struct headers *h, struct span name, struct span value)
+{
+	uint32_t line = (uint32_t)(value.p + value.n + 2 - name.p), own = (uint32_t)(name.n + value.n);
+	int err;
+
+	if (own > h->max_bytes - (h->n - h->between))
+		return -ENOSPC;
+	err = room_field(h);
+	if (err)
+		return err;
+	h->fields[h->count++] = (struct header_field){
+		.name_off = h->n,
+		.name_len = (uint32_t)name.n,
+		.value_off = h->n + (uint32_t)(value.p - name.p),
+		.value_len = (uint32_t)value.n,
+		.hash = header_hash(name),
+	};
+	h->n += line;
+	h->between += line - own;
+	return 0;
+}
+
+static void unplace(struct headers *h, struct span lines, uint32_t count)
+{
+	for (; count; count--) {
+		const struct header_field *f = &h->fields[--h->count];
+
+		h->between += f->name_len + f->value_len;
+	}
+	h->between -= (uint32_t)lines.n;
+	h->n -= (uint32_t)lines.n;
+}
+
+int headers__adopt(struct headers *h, struct span lines, uint32_t count)
+{
+	int err;
+
+	if (!count)
+		return 0;
+	err = reserve(h, h->n);
+	if (err)
+		unplace(h, lines, count);
+	else
+		memcpy(h->bytes + h->n - lines.n, lines.p, lines.n);
+	return err;
+}
+
 int headers__add(struct headers *h, struct span name, struct span value)
 {
 	int err = headers__begin(h);
@@ -217,7 +279,7 @@ uint32_t headers__count_of(const struct headers *h, struct span name)
 
 void headers__clear(struct headers *h)
 {
-	h->n = h->count = 0;
+	h->n = h->between = h->count = 0;
 	h->open = h->overflow = false;
 }
 

@@ -16,6 +16,7 @@ struct headers {
 	char *bytes;
 	struct header_field *fields;
 	uint32_t n, cap;      /* bytes used, allocated */
+	uint32_t between;     /* of those used: a few for each field that are part of none, not counted by max_bytes */
 	uint32_t count, fcap; /* fields used, allocated */
 	uint32_t max_bytes, max_count;
 	bool overflow; /* something did not fit and was left out */
@@ -38,6 +39,13 @@ void headers__end(struct headers *h);
 /* Forget the field that is being built. A field that did not fit is forgotten already; what is given of it is refused.
  */
 void headers__abandon(struct headers *h);
+
+/* Fields of which each line follows the one before, with one copy of all: place each in turn, then adopt the piece of
+ * memory that is made up of their lines. A line is the name, ':' and at most one byte more, the value, and CR LF.
+ * 0; -ENOSPC: no room for the field, which was not placed; -ENOMEM. */
+int headers__place(struct headers *h, struct span name, struct span value);
+/* To be called before anything else once fields were placed; `count` is their number. 0; -ENOMEM: they are gone. */
+int headers__adopt(struct headers *h, struct span lines, uint32_t count);
 
 struct span headers__name_at(const struct headers *h, uint32_t i);
 struct span headers__value_at(const struct headers *h, uint32_t i);

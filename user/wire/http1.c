@@ -29,6 +29,7 @@
 #include <stdlib.h>
 
 #include "wire/h1body.h"
+#include "wire/h1fields.h"
 #include "wire/h1line.h"
 
 /* A body until the close has no known length, and what is taken for one may be a mistake that shows later. */
@@ -56,6 +57,7 @@ struct http1_reader {
 	uint64_t left;
 	enum at at;
 	bool is_request, no_body, trailers, in_name, in_value;
+	bool at_line; /* in a header section: at the beginning of a line, and the parser has not begun */
 };
 
 static int on_name(llhttp_t *p, const char *at, size_t n)
@@ -134,10 +136,16 @@ static const llhttp_t *section_parser(void)
 
 static void begin_section(struct http1_reader *r)
 {
-	r->fields = *section_parser();
-	r->fields.data = r;
+	r->at_line = true;
 	r->in_name = r->in_value = false;
 	r->at = AT_FIELDS;
+}
+
+static void begin_parser(struct http1_reader *r)
+{
+	r->at_line = false;
+	r->fields = *section_parser();
+	r->fields.data = r;
 }
 
 struct http1_reader *http1_reader__new(uint32_t line_max)
@@ -271,10 +279,20 @@ static enum http1_step section_over(struct http1_reader *r)
 
 static enum http1_step read_fields(struct http1_reader *r, struct span *in)
 {
-	enum llhttp_errno e = llhttp_execute(&r->fields, in->p, in->n);
-	const char *pos = llhttp_get_error_pos(&r->fields);
-	size_t n = in->n;
+	enum llhttp_errno e;
+	const char *pos;
+	size_t n;
 
+	if (r->at_line) {
+		if (h1fields__take(in, r->section))
+			return section_over(r);
+		if (!in->n)
+			return HTTP1_MORE;
+		begin_parser(r);
+	}
+	e = llhttp_execute(&r->fields, in->p, in->n);
+	pos = llhttp_get_error_pos(&r->fields);
+	n = in->n;
 	if (e != HPE_OK && pos >= in->p && pos < in->p + in->n)
 		n = (size_t)(pos - in->p);
 	*in = span_skip(*in, n);

@@ -174,7 +174,8 @@ const struct option option_table[] = {
 	{"queue_bytes", OPT_U64, UNIT_BYTES, AT(ship.queue_bytes), RANGE(64 * KIB, 4 * GIB), .group = G_DELIVERY,
 	 .help = "most JSON waiting in memory"},
 	{"send_parallel", OPT_U32, AT(ship.send_parallel), RANGE(1, 16), .group = G_DELIVERY,
-	 .help = "most requests under way at once; 1 keeps the order strictly"},
+	 .help = "most requests under way at once. One at a time, in order, while the collector keeps up; more only while "
+		 "more than one full batch waits, and then batches may overtake each other; 1: never"},
 	{"spool_dir", OPT_STRING, AT(ship.spool_dir), .meta = "DIR", .group = G_DELIVERY,
 	 .help = "where events wait on disk while the collector cannot be reached; unset: memory only"},
 	{"spool_bytes", OPT_U64, UNIT_BYTES, AT(ship.spool_bytes), RANGE(MIB, 1024 * GIB), .group = G_DELIVERY,

@@ -98,6 +98,24 @@ def every_fault_in_turn(t):
         no_canary(t, what, agent, directory)
 
 
+def in_order(t):
+    """One call after the other, in batches of five and with a collector that takes its time but keeps up: the events arrive
+    in the order of the calls, though four requests at once were allowed."""
+    what = "in order"
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway, \
+            Collector(directory / "taken.jsonl", "--app-id", APPLICATION_ID) as collector, \
+            agent_for(gateway, collector, directory, *PATIENT, "--batch-size", "5", "--batch-age", "100") as agent:
+        agent.wait_ready()
+        collector.control(mode="slow", ms=20)
+        record = directory / "order.jsonl"
+        with client(gateway, record, "--calls", 200, "--seed", "order", "--connections", "1", "--rate", 100) as traffic:
+            t.equal(f"{what}: client", traffic.wait(120), 0)
+        calls = [entry["id"] for entry in read_jsonl(record) if entry.get("id")]
+        t.equal(f"{what}: calls that did not arrive", len(wait_until_delivered(collector, set(calls))), 0)
+        t.check(f"{what}: as the calls were made", ids_delivered(collector) == calls, f"{len(calls)} calls")
+        t.equal(f"{what}: exit code", agent.stop(), 0)
+
+
 def stopped_in_an_outage(t):
     what = "stopped"
     with Workdir() as directory, Gateway(directory / "gateway") as gateway, \
@@ -292,4 +310,4 @@ def over_http2(t):
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(every_fault_in_turn, stopped_in_an_outage, killed_again_and_again, over_tls, over_http2))
+    sys.exit(Checks().run(every_fault_in_turn, in_order, stopped_in_an_outage, killed_again_and_again, over_tls, over_http2))

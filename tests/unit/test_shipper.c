@@ -215,6 +215,97 @@ static void batches_arrive_in_order(void **state)
 	fake_stop(c);
 }
 
+/* Answers once `until` requests have been there at once, or, with 0, after a while in which another one could come. */
+struct crowd {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	unsigned now, peak, until;
+	unsigned first; /* requests before this one are answered at once */
+};
+
+static struct fake_reply in_a_crowd(void *ctx, const struct fake_request *r)
+{
+	struct crowd *c = ctx;
+	struct timespec patience;
+	int err = 0;
+
+	clock_gettime(CLOCK_REALTIME, &patience);
+	patience.tv_sec += 10;
+	pthread_mutex_lock(&c->lock);
+	c->now++;
+	c->peak = c->now > c->peak ? c->now : c->peak;
+	pthread_cond_broadcast(&c->changed);
+	while (r->number >= c->first && c->peak < c->until && !err)
+		err = pthread_cond_timedwait(&c->changed, &c->lock, &patience);
+	pthread_mutex_unlock(&c->lock);
+	if (!c->until)
+		usleep(3000);
+	pthread_mutex_lock(&c->lock);
+	c->now--;
+	pthread_mutex_unlock(&c->lock);
+	return (struct fake_reply){.status = 201};
+}
+
+#define CROWD_INIT                                                                                                     \
+	{                                                                                                              \
+		.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER                                 \
+	}
+
+/* One batch under way, and at most one full batch waiting: one after the other, though four were allowed. */
+static void order_is_kept_while_the_collector_keeps_up(void **state)
+{
+	struct crowd crowd = CROWD_INIT;
+	struct fake_collector *c = fake_start(in_a_crowd, &crowd);
+	struct shipper *s;
+
+	(void)state;
+	given = 0;
+	options.send_parallel = 4;
+	options.send_timeout = 10000; /* nothing comes twice, however slow the machine is */
+	s = ship_to(c->url);
+	for (unsigned at = 0; at < 400; at += 20) {
+		give(s, at, 20);
+		assert_true(fake_wait(c, &c->nids, at + 20));
+	}
+	stop(s);
+	expect_ids(c, 0, 400);
+	assert_int_equal(crowd.peak, 1);
+	fake_stop(c);
+}
+
+/* A backlog goes in parallel, and then it is one after the other again. */
+static void a_backlog_goes_in_parallel(void **state)
+{
+	struct crowd crowd = CROWD_INIT;
+	struct fake_collector *c = fake_start(in_a_crowd, &crowd);
+	struct shipper *s;
+
+	(void)state;
+	given = 0;
+	options.send_parallel = 4;
+	options.send_timeout = 10000;
+	fake_set_down(c, true);
+	s = ship_to(c->url);
+	give(s, 0, 500);
+	/* Alone, the first that finds the collector up shows that it is. */
+	crowd.first = 1;
+	crowd.until = 4;
+	fake_set_down(c, false);
+	assert_true(fake_wait(c, &c->nids, 500));
+	expect_set(c, 0, 500);
+	assert_int_equal(crowd.peak, 4);
+	crowd.peak = crowd.until = 0;
+	for (unsigned at = 500; at < 700; at += 10) {
+		give(s, at, 10);
+		assert_true(fake_wait(c, &c->nids, at + 10));
+	}
+	stop(s);
+	for (unsigned i = 500; i < 700; i++)
+		assert_int_equal(c->ids[i], i);
+	assert_int_equal(crowd.peak, 1);
+	fake_stop(c);
+}
+
 static void several_requests_at_once_lose_nothing(void **state)
 {
 	struct fake_collector *c = fake_start(accept_all, NULL);
@@ -482,6 +573,7 @@ static void connections_are_kept_as_long_as_asked(void **state)
 		given = 0;
 		stats_reset();
 		options.keepalive = keep ? 5000 : 0;
+		options.send_timeout = 10000;
 		s = ship_to(c->url);
 		for (unsigned i = 0; i < 5; i++) {
 			give(s, i * 10, 10);
@@ -1074,6 +1166,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(batches_arrive_in_order),
+		T(order_is_kept_while_the_collector_keeps_up),
+		T(a_backlog_goes_in_parallel),
 		T(several_requests_at_once_lose_nothing),
 		T(compression_as_the_plugin),
 		T(a_collector_without_compression_gets_plain_requests),

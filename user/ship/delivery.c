@@ -117,9 +117,18 @@ static void send(struct sender *s, uint64_t now_ns, struct batch *b)
 	s->nflying++;
 }
 
+/* One request at a time keeps the order. A collector that answers more slowly than batches fill gets several, as long
+ * as more than one waits or some are on disk. */
+static bool may_send(struct sender *s, uint64_t now_ns)
+{
+	if (s->nflying >= gate__width(&s->gate, now_ns))
+		return false;
+	return !s->nflying || queue__backlog(s->queue) || (s->spool && spool__pending(s->spool));
+}
+
 void delivery__start(struct sender *s, uint64_t now_ns)
 {
-	while (s->nflying < gate__width(&s->gate, now_ns)) {
+	while (may_send(s, now_ns)) {
 		struct batch *b = next_batch(s, now_ns);
 
 		if (!b)
@@ -137,8 +146,8 @@ uint64_t delivery__due(struct sender *s, uint64_t now_ns)
 		due = s->spool_read_ns;
 	if (!list_empty(&s->held))
 		due = 0;
-	if (due == UINT64_MAX || s->nflying >= gate__width(&s->gate, now_ns)) {
-		/* An answer will tell, or the gate. */
+	if (due == UINT64_MAX || !may_send(s, now_ns)) {
+		/* An answer will tell, or the gate, or the queue when its next batch is full. */
 		if (due == UINT64_MAX || s->nflying)
 			return UINT64_MAX;
 		return gate__due(&s->gate);

@@ -17,7 +17,7 @@ struct gate {
 
 /* Any seed but 0. */
 void gate__init(struct gate *g, const struct ship_options *o, uint64_t seed);
-/* How many requests may be under way at once at this time: 0, 1 (to try), or the option's number. */
+/* How many requests may be under way at once at this time, at most: 0, 1 (to try), or the option's number. */
 unsigned gate__width(const struct gate *g, uint64_t now_ns);
 /* When the answer of gate__width changes by itself; UINT64_MAX: never. */
 uint64_t gate__due(const struct gate *g);

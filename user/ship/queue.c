@@ -220,6 +220,19 @@ uint64_t queue__due(struct queue *q, uint64_t age_ns)
 	return due;
 }
 
+bool queue__backlog(struct queue *q)
+{
+	bool backlog;
+
+	pthread_mutex_lock(&q->lock);
+	/* All but the last one were closed by their successors. */
+	backlog = !list_empty(&q->batches) && q->batches.next->next != &q->batches &&
+		  (q->batches.next->next->next != &q->batches ||
+			  full(q, list_entry(q->batches.prev, struct batch, node)));
+	pthread_mutex_unlock(&q->lock);
+	return backlog;
+}
+
 void queue__untake(struct queue *q, struct batch *b)
 {
 	pthread_mutex_lock(&q->lock);

@@ -43,6 +43,8 @@ struct batch *queue__take_old(struct queue *q, uint64_t now_ns, uint64_t age_ns)
 uint64_t queue__born(struct queue *q);
 /* When the batch now at the front will be `age_ns` old; 0: it can be taken now; UINT64_MAX: it is empty. */
 uint64_t queue__due(struct queue *q, uint64_t age_ns);
+/* Do two full batches wait, or more? */
+bool queue__backlog(struct queue *q);
 /* Puts it back in front (it could not be sent nor spooled). */
 void queue__untake(struct queue *q, struct batch *b);
 /* These of a taken batch's events and bytes of charge need no room any more. */

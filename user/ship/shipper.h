@@ -26,7 +26,7 @@ struct ship_options {
 	char *proxy, *ca_file;	   /* NULL: libcurl's own (environment, system) */
 	bool tls_verify;	   /* true */
 	bool remote_config;	   /* true: GET /v1/config and /v1/rules */
-	uint32_t send_parallel;	   /* requests under way at once, 4; the oldest is always started first */
+	uint32_t send_parallel;	   /* most requests under way at once, 4; more than one only while batches pile up */
 	uint32_t retry_base;	   /* ms, 500: first wait after a failure */
 	uint32_t retry_max;	   /* ms, 30000: longest wait between two attempts */
 	uint32_t refused_probe;	   /* ms, 300000: wait after 401, 402, 403, 404, 410 */

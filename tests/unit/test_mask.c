@@ -4,6 +4,7 @@
 #include "event_kit.h"
 
 #include "moesif/json_out.h"
+#include "moesif/json_plain.h"
 #include "moesif/json_scan.h"
 #include "moesif/mask_json.h"
 
@@ -315,10 +316,10 @@ static void test_wrong_names_refused(void **state)
 /* Where a string's plain beginning ends, for each byte at each place of each length. */
 static void plain_beginnings(void **state)
 {
-	char text[24];
+	char text[44];
 
 	(void)state;
-	for (size_t n = 1; n <= 20; n++) {
+	for (size_t n = 1; n <= 40; n++) {
 		for (size_t at = 0; at < n; at++) {
 			for (int c = 0; c < 256; c++) {
 				memset(text, '~', sizeof(text));
@@ -334,6 +335,35 @@ static void plain_beginnings(void **state)
 	}
 }
 
+/* Copied like byte by byte, nothing beyond the end is read or written (memory of its own, for the sanitizer). */
+static void plain_copies(void **state)
+{
+	uint64_t dice = 88172645463325252ull;
+
+	(void)state;
+	for (int round = 0; round < 40000; round++) {
+		size_t n = (size_t)round % 67, want = 0;
+		char *text = malloc(n ? n : 1), *copy = malloc(n ? n : 1);
+		bool lower = round & 1;
+
+		assert_true(text && copy);
+		for (size_t i = 0; i < n; i++) {
+			dice ^= dice << 13, dice ^= dice >> 7, dice ^= dice << 17;
+			text[i] = dice >> 58 ? (char)(' ' + (dice >> 20) % 95) : (char)(dice >> 12);
+			if ((text[i] == '"' || text[i] == '\\') && dice >> 60)
+				text[i] = 'Z';
+		}
+		while (want < n && json_plain((unsigned char)text[want]))
+			want++;
+		assert_int_equal(json_plain_prefix(text, n), want);
+		assert_int_equal(json_plain_copy(copy, text, n, lower), want);
+		for (size_t i = 0; i < want; i++)
+			assert_int_equal(copy[i], lower ? (char)ascii_lower((unsigned char)text[i]) : text[i]);
+		free(text);
+		free(copy);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -343,6 +373,7 @@ int main(void)
 		cmocka_unit_test(test_depth),
 		cmocka_unit_test(test_linear),
 		cmocka_unit_test(plain_beginnings),
+		cmocka_unit_test(plain_copies),
 		cmocka_unit_test(test_against_a_parser),
 		kit_test(test_header_masks),
 		kit_test(test_redact_credentials),

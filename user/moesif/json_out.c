@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/base64.h"
+#include "moesif/json_plain.h"
 #include "moesif/utf8.h"
 
 void json_put_slow(struct json_out *o, struct span s)
@@ -37,48 +38,54 @@ static void escape(struct json_out *o, unsigned char c)
 	json_put_raw(o, span_of(text, n));
 }
 
-static void inside(struct json_out *o, struct span s)
+/* What json_plain_copy stopped at: one character of the string. */
+static struct span put_special(struct json_out *o, struct span s)
 {
-	while (s.n && !o->err) {
-		size_t n = json_plain_prefix(s.p, s.n);
+	size_t n = 1;
 
-		json_put_raw(o, span_of(s.p, n));
+	if ((unsigned char)s.p[0] < 0x80) {
+		escape(o, (unsigned char)s.p[0]);
+	} else {
+		n = utf8_char((const unsigned char *)s.p, s.n);
+		json_put_raw(o, n ? span_of(s.p, n) : SPAN_LIT("\xef\xbf\xbd"));
+		n += !n;
+	}
+	return span_skip(s, n);
+}
+
+/* Quotes and all: room for what needs no more than is there is made at once, and nearly always that is the end of it.
+ */
+static inline void put_string(struct json_out *o, struct span s, bool lower)
+{
+	struct buf *b = o->b;
+
+	json_put_lit(o, "\"");
+	while (!o->err) {
+		size_t n;
+
+		if (s.n + 1 > b->cap - b->n || s.n + 1 > b->max - b->n)
+			o->err = buf__reserve(b, s.n + 1);
+		if (o->err)
+			return;
+		n = json_plain_copy(b->p + b->n, s.p, s.n, lower);
+		b->n += n;
 		s = span_skip(s, n);
-		if (!s.n)
-			break;
-		if ((unsigned char)s.p[0] < 0x80) {
-			escape(o, (unsigned char)s.p[0]);
-			n = 1;
-		} else {
-			n = utf8_char((const unsigned char *)s.p, s.n);
-			json_put_raw(o, n ? span_of(s.p, n) : SPAN_LIT("\xef\xbf\xbd"));
-			n += !n;
+		if (!s.n) {
+			b->p[b->n++] = '"';
+			return;
 		}
-		s = span_skip(s, n);
+		s = put_special(o, s);
 	}
 }
 
 void json_put_string(struct json_out *o, struct span s)
 {
-	json_put_lit(o, "\"");
-	inside(o, s);
-	json_put_lit(o, "\"");
+	put_string(o, s, false);
 }
 
 void json_put_string_lower(struct json_out *o, struct span s)
 {
-	char part[128];
-
-	json_put_lit(o, "\"");
-	while (s.n) {
-		size_t n = s.n < sizeof(part) ? s.n : sizeof(part);
-
-		/* Names are ASCII where they are legal; a cut inside a foreign character only shows as U+FFFD. */
-		span_lower(part, span_of(s.p, n));
-		inside(o, span_of(part, n));
-		s = span_skip(s, n);
-	}
-	json_put_lit(o, "\"");
+	put_string(o, s, true);
 }
 
 void json_put_u64(struct json_out *o, uint64_t v)

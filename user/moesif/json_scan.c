@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-#include "moesif/json_out.h"
+#include "moesif/json_plain.h"
 #include "moesif/utf8.h"
 
 enum { WANT_VALUE, WANT_KEY, WANT_KEY_OR_END, WANT_VALUE_OR_END, WANT_NEXT, BROKEN };

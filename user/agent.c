@@ -79,14 +79,18 @@ static void on_event(void *ctx, const struct event *e)
 static bool passes_filter(const struct config_filter *f, const struct transaction *t)
 {
 	const struct exchange *x = t->client;
-	const struct rec_worker *w = &t->worker;
+	const struct rec_worker *w = t->worker;
+	struct span pod = {NULL, 0}, pod_namespace = pod;
 	struct span host = headers__get(&x->req.headers, SPAN_LIT("host"));
 
 	if (x->req.authority.n)
 		host = buf_span(&x->req.authority);
+	if (w) {
+		pod_namespace = span_of(w->pod_namespace, strnlen(w->pod_namespace, WORKER_TEXT_MAX));
+		pod = span_of(w->pod, strnlen(w->pod, WORKER_TEXT_MAX));
+	}
 	return config_filter_pass(f, host, buf_span(&x->req.target), x->conn.local.port) &&
-	       config_filter_pass_pod(f, span_of(w->pod_namespace, strnlen(w->pod_namespace, WORKER_TEXT_MAX)),
-		       span_of(w->pod, strnlen(w->pod, WORKER_TEXT_MAX)));
+	       config_filter_pass_pod(f, pod_namespace, pod);
 }
 
 static void on_transaction(void *ctx, struct transaction *t)

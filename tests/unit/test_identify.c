@@ -479,8 +479,7 @@ static void test_learnt_elsewhere(void **state)
 	assert_string_equal(user(), NONE);
 	s.creq = "GET /?apikey=k HTTP/1.1\nHost: a\n\n";
 	t = txn_build(&s);
-	t->worker_known = true;
-	t->worker.node_pid = 4711;
+	t->worker = &(struct rec_worker){.node_pid = 4711};
 	moesif__on_transaction(m, t);
 	assert_string_equal(user(), NONE);
 	/* Aged. */

@@ -191,11 +191,8 @@ static void test_metadata(void **state)
 	t->upstream[1]->resp.status = 200;
 	t->upstream_count = 2;
 	t->answered = t->upstream[1];
-	t->worker_known = true;
-	snprintf(t->worker.pod, sizeof(t->worker.pod), "kong-7");
-	snprintf(t->worker.pod_namespace, sizeof(t->worker.pod_namespace), "gateway");
-	snprintf(t->worker.pod_uid, sizeof(t->worker.pod_uid), "u-1");
-	snprintf(t->worker.container, sizeof(t->worker.container), "proxy");
+	t->worker = &(struct rec_worker){
+		.pod = "kong-7", .pod_namespace = "gateway", .pod_uid = "u-1", .container = "proxy"};
 	hand_over(t);
 	assert_string_equal(txn_str(&out, "metadata.kong.tries"), "2");
 	assert_string_equal(txn_str(&out, "metadata.kong.upstream_status"), "200");

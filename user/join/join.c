@@ -33,10 +33,10 @@ struct call {
 	uint64_t serial;
 	uint64_t id;
 	uint32_t pid;
-	struct exchange *x; /* NULL while open */
-	struct rec_worker worker;
-	bool worker_known;
-	bool ambiguous; /* an upstream request fitted this call and another */
+	struct exchange *x;		 /* NULL while open */
+	const struct rec_worker *worker; /* once it is done: NULL, or what is known of it */
+	struct rec_worker *kept;	 /* of its own, while it waits */
+	bool ambiguous;			 /* an upstream request fitted this call and another */
 	uint64_t deadline;
 	size_t mem; /* of it, while it waits */
 };
@@ -251,6 +251,7 @@ static void forget_call(struct join *j, struct call *c)
 	list_remove(&c->age);
 	j->held -= c->mem;
 	exchange__free(c->x);
+	free(c->kept);
 	free(c);
 }
 
@@ -381,6 +382,7 @@ static void take_tries(struct join *j, struct transaction *t, struct found *f)
 static void hand_on(struct join *j, struct call *c, struct found *f)
 {
 	struct transaction *t = calloc(1, sizeof(*t));
+	struct rec_worker *kept;
 
 	stats_inc(STAT_txn_seen);
 	if (!t) {
@@ -394,7 +396,8 @@ static void hand_on(struct join *j, struct call *c, struct found *f)
 	t->client = c->x;
 	c->x = NULL;
 	t->worker = c->worker;
-	t->worker_known = c->worker_known;
+	kept = c->kept;
+	c->kept = NULL;
 	t->wall_offset_ns = j->wall_offset;
 	take_tries(j, t, f);
 	/* There was one, and it is not over: what Kong wrote on it is not to be had. */
@@ -403,6 +406,17 @@ static void hand_on(struct join *j, struct call *c, struct found *f)
 	count_how(t->how);
 	forget_call(j, c);
 	j->sink.fn(j->sink.ctx, t);
+	free(kept);
+}
+
+/* It outlives what it was told. Without memory for it nobody knows the worker. */
+static void keep_worker(struct call *c)
+{
+	if (c->worker)
+		c->kept = malloc(sizeof(*c->kept));
+	if (c->kept)
+		*c->kept = *c->worker;
+	c->worker = c->kept;
 }
 
 static void settle(struct join *j, struct call *c, bool wait)
@@ -419,7 +433,8 @@ static void settle(struct join *j, struct call *c, bool wait)
 	if (list_empty(&c->age)) {
 		c->deadline = c->x->t_end_ns + j->limits.window_ns;
 		list_push_back(&j->waiting, &c->age);
-		c->mem = c->x->mem;
+		keep_worker(c);
+		c->mem = c->x->mem + (c->kept ? sizeof(*c->kept) : 0);
 		j->held += c->mem;
 		keep_bounds(j);
 	}
@@ -475,10 +490,7 @@ static void done_client(struct join *j, struct exchange *x, const struct rec_wor
 	}
 	leave_group(j, c);
 	c->x = x;
-	if (w) {
-		c->worker = *w;
-		c->worker_known = true;
-	}
+	c->worker = w;
 	settle(j, c, true);
 }
 

@@ -12,16 +12,15 @@ enum join_how {
 	JOIN_AMBIGUOUS,	  /* several calls fit: nothing was taken from any */
 };
 
-/* Everything here is owned by the transaction. */
+/* Everything here but the worker is owned by the transaction. */
 struct transaction {
 	struct exchange *client;    /* never NULL */
 	struct exchange **upstream; /* tries in their order; bodies are not kept */
 	uint32_t upstream_count;
 	struct exchange *answered; /* the one of `upstream` that answered (the last with a response), or NULL */
 	enum join_how how;
-	struct rec_worker worker; /* zeroed when not known */
-	bool worker_known;
-	int64_t wall_offset_ns; /* wall clock = t_ns + this */
+	const struct rec_worker *worker; /* NULL when not known; good for the time of the sink's call */
+	int64_t wall_offset_ns;		 /* wall clock = t_ns + this */
 };
 
 void transaction__free(struct transaction *t);

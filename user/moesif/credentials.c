@@ -10,21 +10,8 @@ static bool is_auth_name(const struct settings *s, struct span name, uint32_t ha
 	return false;
 }
 
-static void lower_part(struct digest *d, struct span name)
-{
-	char text[256];
-
-	if (name.n > sizeof(text)) {
-		digest__part(d, name);
-		return;
-	}
-	for (size_t i = 0; i < name.n; i++)
-		text[i] = (char)ascii_lower((unsigned char)name.p[i]);
-	digest__part(d, span_of(text, name.n));
-}
-
 /* Begins with the gateway and the host: the same key may mean somebody else elsewhere. */
-static void begin(struct credentials *k, const struct call *c, struct digest *d, const unsigned char secret[SECRET_LEN])
+static void begin(struct credentials *k, const struct call *c, struct sip *d, const unsigned char secret[SIP_KEY_LEN])
 {
 	const struct transaction *t = c->t;
 	struct span host = buf_span(&c->req->authority);
@@ -34,21 +21,20 @@ static void begin(struct credentials *k, const struct call *c, struct digest *d,
 	if (!host.n)
 		host = known_get(&c->creq, KNOWN_HOST);
 	k->any = true;
-	digest__begin(d);
-	digest__part(d, span_of(secret, SECRET_LEN));
-	digest__u64(d, t->worker_known && t->worker.node_pid ? t->worker.node_pid : t->client->conn.key.pid);
-	lower_part(d, uri_host(host));
+	sip__begin(d, secret);
+	sip__u64(d, t->worker && t->worker->node_pid ? t->worker->node_pid : t->client->conn.key.pid);
+	sip__part_lower(d, uri_host(host));
 }
 
-static void from_headers(struct credentials *k, const struct call *c, const struct settings *s, struct digest *d,
-	const unsigned char secret[SECRET_LEN])
+static void from_headers(struct credentials *k, const struct call *c, const struct settings *s, struct sip *d,
+	const unsigned char secret[SIP_KEY_LEN])
 {
 	const struct headers *h = c->creq.h;
 
 	for (uint32_t i = 0; i < h->count; i++) {
 		struct span name = headers__name_at(h, i), value;
 		uint32_t hash = h->fields[i].hash;
-		enum known known = known_of(name, hash);
+		enum known known = known_at(&c->creq, i);
 		bool key = names__has_header(&s->api_keys, name, hash);
 
 		if (!key && known != KNOWN_AUTHORIZATION && known != KNOWN_PROXY_AUTHORIZATION &&
@@ -60,14 +46,14 @@ static void from_headers(struct credentials *k, const struct call *c, const stru
 		if (key && !k->api_key.n)
 			k->api_key = value;
 		begin(k, c, d, secret);
-		digest__u64(d, 1);
-		lower_part(d, name);
-		digest__part(d, value);
+		sip__u64(d, 1);
+		sip__part_lower(d, name);
+		sip__part(d, value);
 	}
 }
 
-static void from_query(struct credentials *k, const struct call *c, const struct settings *s, struct digest *d,
-	const unsigned char secret[SECRET_LEN])
+static void from_query(struct credentials *k, const struct call *c, const struct settings *s, struct sip *d,
+	const unsigned char secret[SIP_KEY_LEN])
 {
 	struct span target = buf_span(&c->req->target), rest;
 	const char *mark = target.n ? memchr(target.p, '?', target.n) : NULL;
@@ -87,9 +73,9 @@ static void from_query(struct credentials *k, const struct call *c, const struct
 		if (key && !k->api_key.n)
 			k->api_key = uri_decode_name(pair.value, k->decoded, sizeof(k->decoded));
 		begin(k, c, d, secret);
-		digest__u64(d, 2);
-		lower_part(d, name);
-		digest__part(d, pair.value);
+		sip__u64(d, 2);
+		sip__part_lower(d, name);
+		sip__part(d, pair.value);
 	}
 }
 
@@ -129,38 +115,37 @@ static bool sounds_personal(struct span name)
 
 /* What the configuration calls an API key may be shared by many, and Kong go by something else: all that may have been
  * that belongs to the fingerprint, though none of it makes one. */
-static void from_the_rest(const struct call *c, const struct settings *s, struct digest *d)
+static void from_the_rest(const struct call *c, const struct settings *s, struct sip *d)
 {
 	const struct headers *h = c->creq.h;
 
 	for (uint32_t i = 0; i < h->count; i++) {
 		struct span name = headers__name_at(h, i);
 		uint32_t hash = h->fields[i].hash;
-		enum known known = known_of(name, hash);
+		enum known known = known_at(&c->creq, i);
 
 		if (known != KNOWN_COOKIE && (known != KNOWN_NONE || names__has_header(&s->api_keys, name, hash) ||
 						     is_auth_name(s, name, hash) || !sounds_personal(name)))
 			continue;
-		digest__u64(d, 3);
-		lower_part(d, name);
-		digest__part(d, span_trim(headers__value_at(h, i)));
+		sip__u64(d, 3);
+		sip__part_lower(d, name);
+		sip__part(d, span_trim(headers__value_at(h, i)));
 	}
 }
 
-void credentials_collect(struct credentials *k, const struct call *c, const struct settings *s, struct digest *d,
-	const unsigned char secret[SECRET_LEN])
+void credentials_collect(
+	struct credentials *k, const struct call *c, const struct settings *s, const unsigned char secret[SIP_KEY_LEN])
 {
-	unsigned char h[DIGEST_LEN];
+	struct sip d;
 
 	k->any = false;
 	k->api_key = (struct span){NULL, 0};
 	if (!c->client_whole)
 		return;
-	from_headers(k, c, s, d, secret);
-	from_query(k, c, s, d, secret);
+	from_headers(k, c, s, &d, secret);
+	from_query(k, c, s, &d, secret);
 	if (!k->any)
 		return;
-	from_the_rest(c, s, d);
-	k->any = digest__end(d, h) == 0;
-	memcpy(k->fingerprint.b, h, FINGERPRINT_LEN);
+	from_the_rest(c, s, &d);
+	sip__end(&d, k->fingerprint.b);
 }

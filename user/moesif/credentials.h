@@ -3,11 +3,9 @@
 #define KT_MOESIF_CREDENTIALS_H
 
 #include "moesif/call.h"
-#include "moesif/digest.h"
 #include "moesif/learn.h"
 #include "moesif/settings.h"
-
-#define SECRET_LEN 32
+#include "moesif/sip.h"
 
 struct credentials {
 	bool any; /* there is one at all, and the request was seen whole: `fingerprint` holds */
@@ -19,7 +17,7 @@ struct credentials {
 };
 
 /* `secret` keys the fingerprint. */
-void credentials_collect(struct credentials *k, const struct call *c, const struct settings *s, struct digest *d,
-	const unsigned char secret[SECRET_LEN]);
+void credentials_collect(
+	struct credentials *k, const struct call *c, const struct settings *s, const unsigned char secret[SIP_KEY_LEN]);
 
 #endif

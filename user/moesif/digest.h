@@ -1,5 +1,5 @@
-/* digest: SHA-256 (RFC 6234) for names that must not collide or be turned back: transaction ids, fingerprints of
- * credentials, hashed session tokens. libcrypto's door in this stage.
+/* digest: SHA-256 (RFC 6234) for names that must not collide or be turned back: transaction ids and
+ * hashed session tokens. libcrypto's door in this stage.
  */
 #ifndef KT_MOESIF_DIGEST_H
 #define KT_MOESIF_DIGEST_H

@@ -5,7 +5,7 @@
 
 #include "moesif/uri.h"
 
-static int add(struct header_view *w, struct span name, struct span value, uint32_t hash)
+static int add(struct header_view *w, const struct hname *n, enum known k, struct span value)
 {
 	if (w->n == w->cap) {
 		uint32_t cap = w->cap ? w->cap * 2 : 32;
@@ -16,25 +16,26 @@ static int add(struct header_view *w, struct span name, struct span value, uint3
 		w->v = v;
 		w->cap = cap;
 	}
-	w->v[w->n++] = (struct header_item){.name = name, .value = value, .hash = hash};
+	w->v[w->n++] = (struct header_item){.name = n->name, .value = value, .hash = n->hash, .known = (uint8_t)k};
 	return 0;
 }
 
 /* Fields of h that are not masked and that `keep` lets pass. */
-static int add_fields(struct header_view *w, const struct headers *h, const struct names *masks, const struct call *c,
-	bool (*keep)(const struct call *c, enum known k))
+static int add_fields(struct header_view *w, const struct known_index *x, const struct names *masks,
+	const struct call *c, bool (*keep)(const struct call *c, enum known k))
 {
+	const struct headers *h = x->h;
 	int r = 0;
 
 	for (uint32_t i = 0; i < h->count && r == 0; i++) {
-		struct span name = headers__name_at(h, i);
-		uint32_t hash = h->fields[i].hash;
+		const struct hname n = {headers__name_at(h, i), h->fields[i].hash};
+		enum known k = known_at(x, i);
 
-		if (masks->n && names__has_header(masks, name, hash))
+		if (masks->n && names__has_header(masks, n.name, n.hash))
 			continue;
-		if (keep && !keep(c, known_of(name, hash)))
+		if (keep && !keep(c, k))
 			continue;
-		r = add(w, name, headers__value_at(h, i), hash);
+		r = add(w, &n, k, headers__value_at(h, i));
 	}
 	return r;
 }
@@ -51,18 +52,19 @@ static bool keep_from_upstream(const struct call *c, enum known k)
 	return !call_nginx_sets(k);
 }
 
-static int add_one(struct header_view *w, const struct hname *n, struct span value, const struct settings *s)
+static int add_one(
+	struct header_view *w, const struct hname *n, enum known k, struct span value, const struct settings *s)
 {
 	if (!value.p || names__has_header(&s->request_headers, n->name, n->hash))
 		return 0;
-	return add(w, n->name, value, n->hash);
+	return add(w, n, k, value);
 }
 
 static int add_host(struct header_view *w, struct span host, const struct settings *s)
 {
 	const struct hname name = known_hname(KNOWN_HOST);
 
-	return add_one(w, &name, host.n ? host : (struct span){NULL, 0}, s);
+	return add_one(w, &name, KNOWN_HOST, host.n ? host : (struct span){NULL, 0}, s);
 }
 
 /* What Kong's plugins put on the upstream leg and the client did not send. */
@@ -77,7 +79,7 @@ static int add_from_kong(struct header_view *w, const struct call *c, const stru
 		if (!c->ureq.count[k] || (c->creq.count[k] && keep_from_client(c, k)))
 			continue;
 		n = known_hname(k);
-		r = add_one(w, &n, known_get(&c->ureq, k), s);
+		r = add_one(w, &n, k, known_get(&c->ureq, k), s);
 	}
 	for (int i = 0; i < 2 && r == 0; i++) {
 		enum known k = known_of(ids[i]->name, ids[i]->hash);
@@ -87,7 +89,7 @@ static int add_from_kong(struct header_view *w, const struct call *c, const stru
 		if (i == 1 && ids[0]->name.n && span_ieq(ids[0]->name, ids[1]->name))
 			continue;
 		if (hname_find(c->creq.h, ids[i], 0) < 0)
-			r = add_one(w, ids[i], header_unique(c->ureq.h, ids[i]), s);
+			r = add_one(w, ids[i], k, header_unique(c->ureq.h, ids[i]), s);
 	}
 	return r;
 }
@@ -137,12 +139,12 @@ int header_view__request(struct header_view *w, const struct call *c, const stru
 	if (c->rebuilt) {
 		r = add_host(w, known_get(&c->ureq, KNOWN_X_FORWARDED_HOST), s);
 		if (r == 0)
-			r = add_fields(w, c->ureq.h, &s->request_headers, c, keep_from_upstream);
+			r = add_fields(w, &c->ureq, &s->request_headers, c, keep_from_upstream);
 		return r < 0 ? r : group(w);
 	}
 	r = c->creq.count[KNOWN_HOST] ? 0 : add_host(w, buf_span(&c->req->authority), s);
 	if (r == 0)
-		r = add_fields(w, c->creq.h, &s->request_headers, c, keep_from_client);
+		r = add_fields(w, &c->creq, &s->request_headers, c, keep_from_client);
 	if (r == 0 && c->up)
 		r = add_from_kong(w, c, s);
 	return r < 0 ? r : group(w);
@@ -154,7 +156,7 @@ int header_view__response(struct header_view *w, const struct call *c, const str
 
 	w->n = 0;
 	if (c->cresp.h)
-		r = add_fields(w, c->cresp.h, &s->response_headers, c, NULL);
+		r = add_fields(w, &c->cresp, &s->response_headers, c, NULL);
 	return r < 0 ? r : group(w);
 }
 
@@ -179,11 +181,10 @@ static void write_cookies(const struct header_view *w, const struct header_item 
 /* Addresses in headers carry the same parameters as the URI, behind a '?' or, from OAuth, behind a '#'. */
 static bool holds_address(const struct header_item *it, const struct settings *s)
 {
-	enum known k;
+	enum known k = (enum known)it->known;
 
 	if (!s->query.n && !s->credential_query.n)
 		return false;
-	k = known_of(it->name, it->hash);
 	return k == KNOWN_REFERER || k == KNOWN_LOCATION || k == KNOWN_CONTENT_LOCATION;
 }
 
@@ -246,7 +247,7 @@ void header_view__write(const struct header_view *w, const struct settings *s, b
 		first = false;
 		json_put_string_lower(o, it->name);
 		json_put_lit(o, ":");
-		if (join_cookies && it->next && known_of(it->name, it->hash) == KNOWN_COOKIE && !redact)
+		if (join_cookies && it->next && it->known == KNOWN_COOKIE && !redact)
 			write_cookies(w, it, o);
 		else
 			write_values(w, it, redact, s, o);

@@ -12,6 +12,7 @@ struct header_item {
 	uint32_t hash;
 	uint32_t next; /* index + 1 of the next item with this name; 0: none */
 	uint32_t last; /* of the first one of a name: index of the last */
+	uint8_t known; /* enum known */
 	bool repeats;  /* a later one of its name */
 };
 

@@ -17,7 +17,7 @@ struct identifier {
 	const struct settings *s;
 	struct learn *learn; /* NULL: switched off */
 	struct digest *digest;
-	unsigned char secret[SECRET_LEN]; /* of the fingerprints, this run's */
+	unsigned char secret[SIP_KEY_LEN]; /* of the fingerprints, this run's */
 	struct buf user, company, session, token, claim;
 	struct credentials shown;
 };
@@ -61,7 +61,7 @@ struct identifier *identifier__new(const struct settings *s)
 		return NULL;
 	i->s = s;
 	i->digest = digest__new();
-	if (!i->digest || set_learn(i, s->o) < 0 || getrandom(i->secret, SECRET_LEN, 0) != SECRET_LEN) {
+	if (!i->digest || set_learn(i, s->o) < 0 || getrandom(i->secret, SIP_KEY_LEN, 0) != SIP_KEY_LEN) {
 		int err = errno ? errno : ENOMEM;
 
 		identifier__free(i);
@@ -357,7 +357,7 @@ int identifier__run(struct identifier *i, const struct call *c, struct identity 
 	int err;
 
 	*ret = (struct identity){0};
-	credentials_collect(&i->shown, c, i->s, i->digest, i->secret);
+	credentials_collect(&i->shown, c, i->s, i->secret);
 	err = by_headers(&r);
 	if (err == 0)
 		err = by_consumer(&r, find_consumer(&r));

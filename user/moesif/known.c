@@ -57,6 +57,8 @@ void known_index__build(struct known_index *x, const struct headers *h)
 	for (uint32_t i = 0; h && i < h->count; i++) {
 		enum known k = known_of(headers__name_at(h, i), h->fields[i].hash);
 
+		if (i < KNOWN_FIELDS)
+			x->of[i] = (uint8_t)k;
 		if (k == KNOWN_NONE)
 			continue;
 		if (!x->count[k]++)

@@ -72,15 +72,24 @@ static inline bool known_by_kong(enum known k)
 struct hname known_hname(enum known k);
 enum known known_of(struct span name, uint32_t header_hash);
 
+#define KNOWN_FIELDS 64 /* more than nearly all sections have */
+
 /* Where the known ones are in a header section. */
 struct known_index {
 	const struct headers *h;      /* NULL: empty */
+	uint8_t of[KNOWN_FIELDS];     /* which one each of the first fields is */
 	int32_t first[KNOWN_COUNT_];  /* -1: none */
 	uint32_t count[KNOWN_COUNT_]; /* fields of this name */
 };
 
 /* h may be NULL; borrowed while the index is used. */
 void known_index__build(struct known_index *x, const struct headers *h);
+/* Which one the field i is. */
+static inline enum known known_at(const struct known_index *x, uint32_t i)
+{
+	return i < KNOWN_FIELDS ? (enum known)x->of[i] : known_of(headers__name_at(x->h, i), x->h->fields[i].hash);
+}
+
 /* First value; p NULL when there is none. */
 struct span known_get(const struct known_index *x, enum known k);
 /* Index of the next field of the same name behind `at`, or -1. */

@@ -248,17 +248,16 @@ static void write_grpc(struct json_out *o, const struct event_parts *p)
 static void write_worker(struct json_out *o, const struct event_parts *p)
 {
 	const struct transaction *t = p->call->t;
+	const struct rec_worker *w = t->worker;
 
 	json_put_lit(o, ",\"worker_pid\":");
 	json_put_u64(o, t->client->conn.key.pid);
-	if (t->worker_known) {
-		write_text(o, SPAN_LIT("pod"), span_of(t->worker.pod, strnlen(t->worker.pod, WORKER_TEXT_MAX)));
+	if (w) {
+		write_text(o, SPAN_LIT("pod"), span_of(w->pod, strnlen(w->pod, WORKER_TEXT_MAX)));
 		write_text(o, SPAN_LIT("pod_namespace"),
-			span_of(t->worker.pod_namespace, strnlen(t->worker.pod_namespace, WORKER_TEXT_MAX)));
-		write_text(o, SPAN_LIT("pod_uid"),
-			span_of(t->worker.pod_uid, strnlen(t->worker.pod_uid, WORKER_TEXT_MAX)));
-		write_text(o, SPAN_LIT("container"),
-			span_of(t->worker.container, strnlen(t->worker.container, WORKER_TEXT_MAX)));
+			span_of(w->pod_namespace, strnlen(w->pod_namespace, WORKER_TEXT_MAX)));
+		write_text(o, SPAN_LIT("pod_uid"), span_of(w->pod_uid, strnlen(w->pod_uid, WORKER_TEXT_MAX)));
+		write_text(o, SPAN_LIT("container"), span_of(w->container, strnlen(w->container, WORKER_TEXT_MAX)));
 	}
 	write_text(o, SPAN_LIT("node"), span_str(p->settings->o->node_name));
 }

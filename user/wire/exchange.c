@@ -41,11 +41,12 @@ struct exchange *exchange__new(const struct proto_env *env, uint32_t stream, uin
 		errno = ENOSPC;
 		return NULL;
 	}
-	x = calloc(1, sizeof(*x));
+	x = malloc(sizeof(*x));
 	if (!x) {
 		errno = ENOMEM;
 		return NULL;
 	}
+	memset(x, 0, sizeof(*x));
 	x->id = (*env->next_exchange_id)++;
 	x->stream = stream;
 	x->conn = *env->facts;

@@ -40,6 +40,19 @@ uint32_t header_hash(struct span name)
 	return (uint32_t)(h ^ h >> 17);
 }
 
+/* One of 32, by length and first letter in either case: most names that are looked for are not there, and most that are
+ * not there have a bit that nobody set. */
+static uint32_t name_bit(struct span name)
+{
+	return 1u << ((name.n * 4 + (name.n ? (unsigned char)name.p[0] & 3u : 0)) & 31);
+}
+
+static void set_name(struct headers *h, struct header_field *f, struct span name)
+{
+	f->hash = header_hash(name);
+	h->names |= name_bit(name);
+}
+
 void headers__init(struct headers *h, uint32_t max_bytes, uint32_t max_count)
 {
 	*h = (struct headers){.max_bytes = max_bytes, .max_count = max_count};
@@ -169,7 +182,7 @@ void headers__end(struct headers *h)
 		f->value_len--;
 		h->n--;
 	}
-	f->hash = header_hash(headers__name_at(h, h->count - 1));
+	set_name(h, f, headers__name_at(h, h->count - 1));
 	h->open = false;
 }
 
@@ -188,8 +201,8 @@ int headers__place(struct headers *h, struct span name, struct span value)
 		.name_len = (uint32_t)name.n,
 		.value_off = h->n + (uint32_t)(value.p - name.p),
 		.value_len = (uint32_t)value.n,
-		.hash = header_hash(name),
 	};
+	set_name(h, &h->fields[h->count - 1], name);
 	h->n += line;
 	h->between += line - own;
 	return 0;
@@ -255,6 +268,8 @@ struct span headers__value_at(const struct headers *h, uint32_t i)
 /* The length says nearly as much as the hash would, and need not be taken first. */
 int headers__find(const struct headers *h, struct span name, uint32_t from)
 {
+	if (!(h->names & name_bit(name)))
+		return -1;
 	for (uint32_t i = from; i < h->count; i++)
 		if (h->fields[i].name_len == name.n && span_ieq(headers__name_at(h, i), name))
 			return (int)i;
@@ -280,6 +295,7 @@ uint32_t headers__count_of(const struct headers *h, struct span name)
 void headers__clear(struct headers *h)
 {
 	h->n = h->between = h->count = 0;
+	h->names = 0;
 	h->open = h->overflow = false;
 }
 

@@ -19,8 +19,9 @@ struct headers {
 	uint32_t between;     /* of those used: a few for each field that are part of none, not counted by max_bytes */
 	uint32_t count, fcap; /* fields used, allocated */
 	uint32_t max_bytes, max_count;
-	bool overflow; /* something did not fit and was left out */
-	bool open;     /* the last field is being built */
+	uint32_t names; /* bits of the names that are there, by length and first letter */
+	bool overflow;	/* something did not fit and was left out */
+	bool open;	/* the last field is being built */
 };
 
 /* Case-insensitive, unseeded on purpose: names that code looks for are hashed once at start. */

@@ -132,7 +132,7 @@ struct kt_io {
 /* Value of `watched`, keyed by tgid. */
 struct kt_watch {
 	__u32 flags;
-	__u32 pad;
+	__u32 done; /* the system call that the main thread is in was looked at: its spare need not */
 	struct kt_tls_call call;
 	struct kt_io io;
 };

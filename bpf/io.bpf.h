@@ -38,6 +38,33 @@ static __always_inline struct kt_watch *watch_of(__u32 pid)
 	return w && (w->flags & KT_WATCH_TRAFFIC) ? w : 0;
 }
 
+/* Where programs at system calls can be preempted, the kernel leaves out the run of one that is under way on this CPU
+ * for another process. So there is a second of each, which comes after the first and has something to do only where the
+ * first was left out. It serves the main thread: that one alone makes the calls of a worker's connections, but for
+ * files that a pool of threads sends. */
+static __always_inline bool done_already(struct kt_watch *w, bool main_thread, const bool spare)
+{
+	if (!main_thread)
+		return spare;
+	if (!spare) {
+		w->done = 1;
+		return false;
+	}
+	if (!w->done)
+		return false;
+	w->done = 0;
+	return true;
+}
+
+/* Whose call a program at a system call is to look at; NULL: nobody's, or the first of the two did. */
+static __always_inline struct kt_watch *watch_at_exit(const bool spare)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	struct kt_watch *w = watch_of(id >> 32);
+
+	return w && use_spares && done_already(w, (__u32)id == id >> 32, spare) ? 0 : w;
+}
+
 /* TLS records begin with a type of 20 to 23 and version 3.x; no HTTP message does. What is shorter than three bytes is
  * believed only where it is the first that the connection moved. */
 static __noinline int looks_cipher(struct kt_io *io, __u32 origin)

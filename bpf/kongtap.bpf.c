@@ -9,16 +9,29 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* System calls, one tracepoint each. The arguments are still in the registers that the task saved on entry. */
+/* System calls, one tracepoint each. The arguments are still in the registers that the task saved on entry, and the
+ * result is in them by now. The tracepoint has it, too, but real-time kernels do not tell right where. */
+static __always_inline int at_exit(__u32 call, const bool spare)
+{
+	struct kt_watch *w = watch_at_exit(spare);
+	struct pt_regs *regs;
+
+	if (!w)
+		return 0;
+	tally(KT_STAT_CALLS);
+	regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	return on_syscall(w, call, regs, true, PT_REGS_RC(regs));
+}
+
 #define AT_EXIT(name, call)                                                                                            \
-	SEC("?tp/syscalls/sys_exit_" #name) int sys_##name(struct trace_event_raw_sys_exit *ctx)                       \
+	SEC("?tp/syscalls/sys_exit_" #name) int sys_##name(void *ctx)                                                  \
 	{                                                                                                              \
-		struct kt_watch *w = watch_of(bpf_get_current_pid_tgid() >> 32);                                       \
-                                                                                                                       \
-		if (!w)                                                                                                \
-			return 0;                                                                                      \
-		tally(KT_STAT_CALLS);                                                                                  \
-		on_syscall(w, call, (void *)bpf_task_pt_regs(bpf_get_current_task_btf()), true, ctx->ret);             \
+		at_exit(call, false);                                                                                  \
+		return 0;                                                                                              \
+	}                                                                                                              \
+	SEC("?tp/syscalls/sys_exit_" #name) int spare_##name(void *ctx)                                                \
+	{                                                                                                              \
+		at_exit(call, true);                                                                                   \
 		return 0;                                                                                              \
 	}
 
@@ -103,9 +116,9 @@ static __always_inline __u32 call_of(struct pt_regs *regs)
 #endif
 }
 
-SEC("?raw_tp/sys_exit") int sys_any(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int at_any_exit(struct bpf_raw_tracepoint_args *ctx, const bool spare)
 {
-	struct kt_watch *w = watch_of(bpf_get_current_pid_tgid() >> 32);
+	struct kt_watch *w = watch_at_exit(spare);
 	struct pt_regs *regs = (void *)ctx->args[0];
 	__u32 call;
 
@@ -113,8 +126,18 @@ SEC("?raw_tp/sys_exit") int sys_any(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	tally(KT_STAT_CALLS);
 	call = call_of(regs);
-	if (call != CALL_NONE)
-		on_syscall(w, call, regs, false, ctx->args[1]);
+	return call == CALL_NONE ? 0 : on_syscall(w, call, regs, false, ctx->args[1]);
+}
+
+SEC("?raw_tp/sys_exit") int sys_any(struct bpf_raw_tracepoint_args *ctx)
+{
+	at_any_exit(ctx, false);
+	return 0;
+}
+
+SEC("?raw_tp/sys_exit") int spare_any(struct bpf_raw_tracepoint_args *ctx)
+{
+	at_any_exit(ctx, true);
 	return 0;
 }
 

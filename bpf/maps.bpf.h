@@ -11,6 +11,7 @@
 /* Set before loading; the verifier then removes what does not apply. */
 const volatile bool use_loop = true;	     /* bpf_loop may be used where the kernel has it */
 const volatile bool use_guard = true;	     /* likewise bpf_preempt_disable */
+const volatile bool use_spares = false;	     /* each program at a system call has a second */
 const volatile __u32 call_bytes = 256 << 10; /* most bytes that are copied of one call */
 const volatile __u64 wake_bytes = 1 << 20;   /* bytes waiting in the ring at which the reader is woken */
 

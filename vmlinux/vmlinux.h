@@ -91,19 +91,6 @@ struct pt_regs {
 };
 #endif
 
-struct trace_entry {
-	unsigned short type;
-	unsigned char flags;
-	unsigned char preempt_count;
-	int pid;
-};
-
-struct trace_event_raw_sys_exit {
-	struct trace_entry ent;
-	long id;
-	long ret;
-};
-
 struct bpf_raw_tracepoint_args {
 	__u64 args[0];
 };

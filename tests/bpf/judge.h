@@ -122,7 +122,7 @@ static void on_record(void *ctx, const struct record *r)
 	}
 }
 
-static void forget_all(void)
+static inline void forget_all(void)
 {
 	nseen = 0;
 	stray = 0;

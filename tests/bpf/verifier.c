@@ -62,6 +62,7 @@ static void load(const struct features *f, bool loop)
 	}
 	skel->rodata->use_loop = loop;
 	skel->rodata->use_guard = f->has[FEATURE_GUARD];
+	skel->rodata->use_spares = !f->has[FEATURE_STEADY];
 	bpf_object__for_each_program(p, skel->obj) bpf_program__set_autoload(p, applies(p, f));
 	err = kongtap_bpf__load(skel);
 	if (!loop)

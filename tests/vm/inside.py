@@ -87,6 +87,10 @@ def tlscalls(t):
     tool(t, "tlscalls")
 
 
+def preempt(t):
+    tool(t, "preempt")
+
+
 def http2(t):
     what = "HTTP/2"
     with Workdir() as directory, Gateway(directory / "gateway") as gateway:
@@ -185,5 +189,5 @@ def timed(test):
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(*map(timed, (verifier, check_command, calls, tlscalls, from_the_start, http2, agent_started_late,
+    sys.exit(Checks().run(*map(timed, (verifier, check_command, calls, tlscalls, preempt, from_the_start, http2, agent_started_late,
                                        reload_in_traffic, loss_is_accounted))))

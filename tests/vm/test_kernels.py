@@ -2,7 +2,8 @@
 """The reduced suite (inside.py) on each kernel that can be had, and its outcome, line by line; two machines at a time.
 
 KONGTAP_TEST_KERNELS names the cells to run (vm.KERNELS); by default those that are not slow. KONGTAP_TEST_SLOW=1 adds the real-time
-kernels, Debian's newest, and arm64 (for which kongtap is built first). KONGTAP_TEST_VM_SECONDS bounds each machine's time (600)."""
+kernels, Debian's other releases and newest, and arm64 (for which kongtap is built first). KONGTAP_TEST_KERNEL_TESTS names the
+tests of inside.py to run in them, with commas between. KONGTAP_TEST_VM_SECONDS bounds each machine's time (600)."""
 import os
 import re
 import resource
@@ -13,10 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from vm import HOST_RELEASE, KERNELS, ROOT, VmError, boot, initramfs, kernel
 
+TESTS = tuple(filter(None, os.environ.get("KONGTAP_TEST_KERNEL_TESTS", "").split(",")))
 SECONDS = int(os.environ.get("KONGTAP_TEST_VM_SECONDS", "600"))
-# The longest first. What two kernels show about the life of a gateway need not be shown by a third.
-ORDINARY = {"6.1": (), "6.12": (),
-            "5.10": ("verifier", "check_command", "calls", "tlscalls", "from_the_start", "http2", "loss_is_accounted")}
+# The longest first. What two kernels show about the life of a gateway need not be shown by a third; and these do not interrupt
+# programs ("preempt").
+SHORT = ("verifier", "check_command", "calls", "tlscalls", "from_the_start", "http2", "loss_is_accounted")
+LONG = (*SHORT, "agent_started_late", "reload_in_traffic")
+ORDINARY = {"6.1": LONG, "6.12": LONG, "5.10": SHORT}
 SLOW = [name for name in KERNELS if name not in ORDINARY]
 
 
@@ -50,7 +54,7 @@ def run_cell(name, archives):
         return [found]
     release, image = found
     began = time.monotonic()
-    text = boot(KERNELS[name], image, archives[KERNELS[name].arch], SECONDS, tests=ORDINARY.get(name, ()))
+    text = boot(KERNELS[name], image, archives[KERNELS[name].arch], SECONDS, tests=TESTS or ORDINARY.get(name, ()))
     return judge(name, release, text) + [f"# Linux {name}: {time.monotonic() - began:.0f} s"]
 
 

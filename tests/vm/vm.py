@@ -61,13 +61,18 @@ class Kernel:
 def _cells():
     cells = {
         "5.10": Kernel("amd64", "bullseye", "linux-image-cloud-amd64"),
+        "5.10-rt": Kernel("amd64", "bullseye", "linux-image-rt-amd64"),
         "6.1": Kernel("amd64", "bookworm", "linux-image-cloud-amd64"),
         "6.1-rt": Kernel("amd64", "bookworm", "linux-image-rt-amd64"),
         "6.12": Kernel("amd64", "bookworm", "linux-image-6.12-cloud-amd64"),
         "6.12-rt": Kernel("amd64", "bookworm", "linux-image-6.12-rt-amd64"),
-        "newest": Kernel("amd64", "sid", "linux-image-cloud-amd64"),
+        "6.12-deb13": Kernel("amd64", "trixie", "linux-image-cloud-amd64"),
+        "sid": Kernel("amd64", "sid", "linux-image-cloud-amd64"),
+        "newest": Kernel("amd64", "trixie-backports", "linux-image-cloud-amd64"),
+        "newest-rt": Kernel("amd64", "trixie-backports", "linux-image-rt-amd64"),
         "arm64-6.1": Kernel("arm64", "bookworm", "linux-image-cloud-arm64"),
         "arm64-6.12": Kernel("arm64", "bookworm", "linux-image-6.12-cloud-arm64"),
+        "arm64-newest": Kernel("arm64", "trixie-backports", "linux-image-cloud-arm64"),
     }
     return cells
 
@@ -154,7 +159,7 @@ class Tree:
     def tests(self):
         for folder in ("tests/gateway", "tests/e2e", "tests/vm", "tests/bpf"):
             shutil.copytree(ROOT / folder, self.root / "kt" / folder, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("kongtap", "tests/bpf/verifier", "tests/bpf/calls", "tests/bpf/tlscalls"):
+        for name in ("kongtap", "tests/bpf/verifier", "tests/bpf/calls", "tests/bpf/tlscalls", "tests/bpf/preempt"):
             self.copy(f"/kt/build/{name}", self.arch.build / name)
 
     def pack(self, archive):

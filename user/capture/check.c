@@ -49,10 +49,6 @@ static bool print_features(struct check *c)
 			feature_name(which), feature_text(which), f->has[i] ? "" : ": ",
 			f->has[i] ? "" : reason(f->why[i]));
 	}
-	if (f->calls_preempted)
-		fputs("  risk      calls          of workers can be missed while this kernel preempts a program: "
-		      "capture_skipped_runs counts them\n",
-			c->out);
 	return good;
 }
 

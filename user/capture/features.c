@@ -123,6 +123,14 @@ static int try_guard(void)
 	return has_function("bpf_preempt_disable");
 }
 
+/* What these kernels run such programs with, and only they. */
+static int try_steady(void)
+{
+	int err = has_function("trace_call_bpf_faultable");
+
+	return err == 0 ? -ENOTSUP : err == -ENOTSUP ? 0 : err;
+}
+
 static int try_uprobes(void)
 {
 	return readable("/sys/bus/event_source/devices/uprobe/type");
@@ -157,6 +165,7 @@ static const struct {
 	[FEATURE_PT_REGS] = {"task_pt_regs", "arguments at the exit of a system call", false, try_pt_regs},
 	[FEATURE_LOOP] = {"loop", "loops in programs: vectored calls in one record", false, try_loop},
 	[FEATURE_GUARD] = {"preempt_guard", "programs in user functions safe from preemption", false, try_guard},
+	[FEATURE_STEADY] = {"steady_calls", "programs at system calls are not preempted", false, try_steady},
 	[FEATURE_UPROBES] = {"uprobes", "probes in user programs, for TLS", false, try_uprobes},
 	[FEATURE_MULTI] = {"multi_uprobe", "many probes with one link", false, uprobe_try_multi},
 	[FEATURE_MAP_FILES] = {"map_files", "mapped files opened as they are mapped", false, try_map_files},
@@ -214,8 +223,6 @@ int features_probe(const char *force, struct features *ret)
 		f.has[i] = r == 0;
 		f.why[i] = -r;
 	}
-	/* What these kernels run such programs with, and only they. */
-	f.calls_preempted = has_function("trace_call_bpf_faultable") == 0;
 	libbpf_set_print(before);
 	*ret = f;
 	return 0;

@@ -13,6 +13,7 @@ enum feature {
 	FEATURE_PT_REGS,   /* arguments at the exit of a call (5.15); else as above */
 	FEATURE_LOOP,	   /* bpf_loop (5.17): vectored calls in one record */
 	FEATURE_GUARD,	   /* bpf_preempt_disable (6.10) */
+	FEATURE_STEADY,	   /* programs at system calls are not preempted (before 7.2); else each has a spare */
 	FEATURE_UPROBES,   /* needed for TLS: uprobes at all */
 	FEATURE_MULTI,	   /* one link for many uprobes (6.6); else one each */
 	FEATURE_MAP_FILES, /* /proc/PID/map_files: the very file that is mapped; else its path */
@@ -24,8 +25,6 @@ struct features {
 	bool has[FEATURE_COUNT_];
 	int why[FEATURE_COUNT_];     /* errno of the attempt, 0 when it is there */
 	bool forced[FEATURE_COUNT_]; /* told to do without it */
-	/* Programs at system calls can be preempted (7.2); while one is, others' calls on that CPU are missed. */
-	bool calls_preempted;
 };
 
 /* Tries everything. `force`: comma list of names to do without, NULL: none. 0; -EINVAL: a name in it is unknown (then

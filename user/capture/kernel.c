@@ -67,15 +67,26 @@ static bool is_tls(const struct bpf_program *p)
 	return strncmp(bpf_program__name(p), "tls_", 4) == 0;
 }
 
-static bool is_syscall(const struct bpf_program *p)
+static bool is_spare(const struct bpf_program *p)
 {
-	return strncmp(bpf_program__name(p), "sys_", 4) == 0 && strcmp(bpf_program__name(p), "sys_any") != 0;
+	return strncmp(bpf_program__name(p), "spare_", 6) == 0;
+}
+
+/* On all system calls. */
+static bool is_any(const struct bpf_program *p)
+{
+	return strcmp(bpf_program__name(p), "sys_any") == 0 || strcmp(bpf_program__name(p), "spare_any") == 0;
 }
 
 /* On one system call, or on all of them. */
 static bool is_call(const struct bpf_program *p)
 {
-	return strncmp(bpf_program__name(p), "sys_", 4) == 0;
+	return strncmp(bpf_program__name(p), "sys_", 4) == 0 || is_spare(p);
+}
+
+static bool is_syscall(const struct bpf_program *p)
+{
+	return is_call(p) && !is_any(p);
 }
 
 static void choose_programs(struct kernel *k, const struct features *f)
@@ -90,11 +101,11 @@ static void choose_programs(struct kernel *k, const struct features *f)
 			if (k->multi)
 				bpf_program__set_expected_attach_type(
 					p, (enum bpf_attach_type)UPROBE_MULTI_ATTACH_TYPE);
-		} else if (is_syscall(p)) {
-			bpf_program__set_autoload(p, one_each);
+		} else if (is_call(p)) {
+			bpf_program__set_autoload(
+				p, one_each == is_syscall(p) && (!is_spare(p) || !f->has[FEATURE_STEADY]));
 		}
 	}
-	bpf_program__set_autoload(k->skel->progs.sys_any, !one_each);
 }
 
 static int configure(struct kernel *k, const struct features *f, const struct kernel_options *o)
@@ -104,6 +115,7 @@ static int configure(struct kernel *k, const struct features *f, const struct ke
 	k->multi = f->has[FEATURE_MULTI];
 	k->skel->rodata->use_loop = f->has[FEATURE_LOOP];
 	k->skel->rodata->use_guard = f->has[FEATURE_GUARD];
+	k->skel->rodata->use_spares = !f->has[FEATURE_STEADY];
 	k->skel->rodata->call_bytes = o->call_bytes;
 	k->skel->rodata->wake_bytes = size / WAKE_PART;
 	choose_programs(k, f);
@@ -331,6 +343,13 @@ void kernel__over(struct kernel *k, const struct conn_key *key)
 	bpf_map_delete_elem(bpf_map__fd(k->skel->maps.skips), &name);
 }
 
+/* Whether a run of it that the kernel left out may have been the last chance to see the call. Files may be sent by a
+ * thread that no spare serves. */
+static bool is_last(const struct kernel *k, const struct bpf_program *p)
+{
+	return !k->skel->rodata->use_spares || !is_call(p) || is_spare(p) || p == k->skel->progs.sys_sendfile64;
+}
+
 /* A worker's call that no program was run for is a hole in its streams that nobody knows of. The kernel counts such
  * runs of a program whoever made the call, so this is a bound and mostly about others. */
 static void count_skipped(struct kernel *k)
@@ -343,7 +362,8 @@ static void count_skipped(struct kernel *k)
 		struct bpf_prog_info info = {0};
 		unsigned len = sizeof(info);
 
-		if (bpf_program__autoload(p) && bpf_obj_get_info_by_fd(bpf_program__fd(p), &info, &len) == 0)
+		if (bpf_program__autoload(p) && is_last(k, p) &&
+			bpf_obj_get_info_by_fd(bpf_program__fd(p), &info, &len) == 0)
 			sum += info.recursion_misses;
 	}
 	stats_add(STAT_capture_skipped_runs, sum - k->counted_skipped);

@@ -82,7 +82,7 @@ $(O)/obj/llhttp/%.o: $(LLHTTP_SRC)/%.c
 	$(call msg,CC,llhttp/$*.c)
 	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -O2 -g $(HARDEN) -w -I$(LLHTTP_INC) -c -o $@ $<
 
-$(O)/skel/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h) $(wildcard vmlinux/*.h)
+$(O)/skel/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.[ch] vmlinux/*.h)
 	$(call msg,BPF,$<)
 	$(Q)mkdir -p $(@D) && $(CLANG) -g -O2 -Wall -Werror -target bpf -D__TARGET_ARCH_$(ARCH) -Ivmlinux -Ibpf -c -o $@ $<
 

@@ -3,6 +3,7 @@
  *
  * Every program asks first whether its process is watched: everything else on the host passes after one look-up.
  */
+#include "fit.bpf.h"
 #include "io.bpf.h"
 #include "proc.bpf.h"
 #include "tls.bpf.h"
@@ -173,4 +174,10 @@ SEC("raw_tp/sched_process_exec") int proc_exec(struct bpf_raw_tracepoint_args *c
 SEC("raw_tp/sched_process_exit") int proc_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	return on_exit((void *)ctx->args[0]);
+}
+
+/* Attached nowhere: run once, with a descriptor and its port. */
+SEC("?raw_tp/fit") int fit(struct bpf_raw_tracepoint_args *ctx)
+{
+	return types_fit(ctx->args[0], ctx->args[1]);
 }

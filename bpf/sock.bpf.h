@@ -23,6 +23,7 @@ static __always_inline struct file **fd_table(__u32 *ret_max)
 {
 	struct fdtable *fdt;
 
+#ifndef KT_UNTYPED
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
 		struct task_struct *task = bpf_get_current_task_btf();
 		struct files_struct *files = task->files;
@@ -33,6 +34,7 @@ static __always_inline struct file **fd_table(__u32 *ret_max)
 		*ret_max = fdt->max_fds;
 		return fdt->fd;
 	}
+#endif
 	fdt = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), files, fdt);
 	*ret_max = BPF_CORE_READ(fdt, max_fds);
 	return BPF_CORE_READ(fdt, fd);

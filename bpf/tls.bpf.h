@@ -11,19 +11,25 @@
 
 /* Uprobe programs can be preempted since 6.0, and since 6.13 a preempted one may find its stack overwritten by the next
  * that runs on the same CPU. */
+#ifndef KT_UNTYPED
 extern void bpf_preempt_disable(void) __weak __ksym;
 extern void bpf_preempt_enable(void) __weak __ksym;
+#endif
 
 static __always_inline void guard(void)
 {
+#ifndef KT_UNTYPED
 	if (use_guard && bpf_preempt_disable)
 		bpf_preempt_disable();
+#endif
 }
 
 static __always_inline void unguard(void)
 {
+#ifndef KT_UNTYPED
 	if (use_guard && bpf_preempt_disable)
 		bpf_preempt_enable();
+#endif
 }
 
 /* The main thread of a watched process, which is the one that an nginx worker calls the library from. */

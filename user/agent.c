@@ -438,8 +438,8 @@ static int drop_privileges(struct agent *a)
 		return 0;
 	/* Hooks come and go with the gateways. */
 	if (privs_uprobes_want_admin() || privs_tracepoints_want_admin())
-		o.keep_admin = features_probe(a->config->capture.force, &f) || !f.has[FEATURE_MULTI] ||
-			       (f.has[FEATURE_TRACEFS] && privs_tracepoints_want_admin());
+		o.keep_admin = features_probe(a->config->capture.force, a->config->capture.btf, &f) ||
+			       !f.has[FEATURE_MULTI] || (f.has[FEATURE_TRACEFS] && privs_tracepoints_want_admin());
 	err = privs_drop(&o);
 	if (err)
 		log_err("privs", "cannot give up privileges: %s; sandbox: false goes without", strerror(-err));

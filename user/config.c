@@ -181,6 +181,8 @@ static void check_collector(const struct config *c, struct report *r)
 
 static void check_files(const struct config *c, struct report *r)
 {
+	if (c->capture.btf && access(c->capture.btf, R_OK))
+		report__error(r, "btf: %s cannot be read: %s", c->capture.btf, strerror(errno));
 	if (c->ship.ca_file && access(c->ship.ca_file, R_OK))
 		report__error(r, "ca_file: %s cannot be read: %s", c->ship.ca_file, strerror(errno));
 }

@@ -211,6 +211,8 @@ const struct option option_table[] = {
 	{"max_overhead_percent", OPT_U32, AT(max_overhead_percent), RANGE(0, 100), .group = G_CAPTURE,
 	 .help = "most that the agent may take of all CPUs, its probes in Kong included; over it bodies are left out, then "
 		 "connections, then everything for a while; 0: no limit"},
+	{"btf", OPT_STRING, AT(capture.btf), .meta = "FILE", .group = G_CAPTURE,
+	 .help = "types of the running kernel (BTF, alone or in a vmlinux), where it has no /sys/kernel/btf/vmlinux"},
 	{"sandbox", OPT_BOOL, AT(sandbox), .group = G_CAPTURE,
 	 .help = "give up privileges and filter system calls once everything is attached"},
 	{"force_missing", OPT_STRING, .flags = OPTION_HIDDEN, AT(capture.force), .meta = "FEATURES", .group = G_TEST,

@@ -801,7 +801,7 @@ static void run_many_segments(const char *force)
 	if (!run("1000 segments", ACT_MANY_SEGMENTS, &m))
 		return;
 	w.pos[1] = m.out;
-	if (features_probe(force, &f) || !f.has[FEATURE_LOOP])
+	if (features_probe(force, NULL, &f) || !f.has[FEATURE_LOOP])
 		w.gaps[1][GAP_LIMIT] = (1000 - 80) * 30;
 	judge("1000 segments", seen_port(m.port, 0), &w);
 }

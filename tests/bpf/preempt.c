@@ -1,8 +1,8 @@
-/* preempt: no call is missed because a program was interrupted for another process. Two processes that are watched write
- * to connections of their own, on one CPU: one without a pause, the other in real-time priority whenever its timer rings,
- * which is in the middle of a call of the first as often as not, and of the programs that look at it. Where the kernel
- * lets programs be interrupted (7.2, real-time kernels), the second finds them under way. Where it does not, this holds
- * by itself. preempt [-f FEATURES-TO-DO-WITHOUT]
+/* preempt: no call is missed because a program was interrupted for another process. Two processes that are watched
+ * write to connections of their own, on one CPU: one without a pause, the other in real-time priority whenever its
+ * timer rings, which is in the middle of a call of the first as often as not, and of the programs that look at it.
+ * Where the kernel lets programs be interrupted (7.2, real-time kernels), the second finds them under way. Where it
+ * does not, this holds by itself. preempt [-f FEATURES-TO-DO-WITHOUT]
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -33,7 +33,7 @@ static struct shared {
 		uint16_t port;
 		uint64_t moved;
 	} of[WRITERS];
-} *shared;
+} * shared;
 
 static void die(const char *what)
 {

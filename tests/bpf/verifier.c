@@ -85,7 +85,7 @@ int main(int argc, char **argv)
 	struct features f;
 
 	(void)argv;
-	if (features_probe(NULL, &f))
+	if (features_probe(NULL, NULL, &f))
 		return 2;
 	if (f.has[FEATURE_LOOP])
 		load(&f, true);

@@ -22,6 +22,8 @@ static const char *reason(int err)
 		return "this kernel has it not";
 	case ECANCELED:
 		return "told to do without";
+	case EBADMSG:
+		return "the file does not hold it";
 	case EPERM:
 	case EACCES:
 		return "no permission";
@@ -81,7 +83,7 @@ static void print_costs(struct check *c, struct kernel *k, const struct toll_cal
 /* The programs as they would be used: loaded and attached for a moment, with the gate shut. */
 static bool try_programs(struct check *c, const struct capture_options *o)
 {
-	struct kernel_options options = {.ring_bytes = o->ring_bytes, .call_bytes = o->call_bytes};
+	struct kernel_options options = {.ring_bytes = o->ring_bytes, .call_bytes = o->call_bytes, .btf = o->btf};
 	struct toll_calls before;
 	struct kernel *k;
 
@@ -173,7 +175,7 @@ int capture_check(const struct capture_options *o, void *out_file)
 	struct check c = {.out = out_file};
 	bool good;
 
-	if (features_probe(o->force, &c.features))
+	if (features_probe(o->force, o->btf, &c.features))
 		return 1;
 	good = print_features(&c);
 	good = good && try_programs(&c, o);

@@ -106,16 +106,21 @@ static int try_loop(void)
 	return try_helper(BPF_PROG_TYPE_KPROBE, BPF_FUNC_loop);
 }
 
+static bool names_function(const struct btf *btf, const char *name)
+{
+	return btf__find_by_name_kind(btf, name, BTF_KIND_FUNC) > 0;
+}
+
 static int has_function(const char *name)
 {
 	struct btf *btf = btf__load_vmlinux_btf();
-	int id;
+	bool has;
 
 	if (!btf)
 		return -errno;
-	id = btf__find_by_name_kind(btf, name, BTF_KIND_FUNC);
+	has = names_function(btf, name);
 	btf__free(btf);
-	return id > 0 ? 0 : -ENOTSUP;
+	return has ? 0 : -ENOTSUP;
 }
 
 static int try_guard(void)
@@ -123,10 +128,12 @@ static int try_guard(void)
 	return has_function("bpf_preempt_disable");
 }
 
-/* What these kernels run such programs with, and only they. */
+/* What kernels run such programs with where they preempt them, and only they. */
+#define UNSTEADY "trace_call_bpf_faultable"
+
 static int try_steady(void)
 {
-	int err = has_function("trace_call_bpf_faultable");
+	int err = has_function(UNSTEADY);
 
 	return err == 0 ? -ENOTSUP : err == -ENOTSUP ? 0 : err;
 }
@@ -199,6 +206,48 @@ static int apply_force(const char *force, struct features *f)
 	return 0;
 }
 
+static int types_of_file(const char *path, struct btf **ret)
+{
+	struct btf *btf = btf__parse(path, NULL);
+	int err = errno;
+
+	if (!btf)
+		return err == ENOENT || err == EACCES || err == EPERM || err == ENOMEM ? -err : -EBADMSG;
+	if (btf__find_by_name_kind(btf, "task_struct", BTF_KIND_STRUCT) <= 0) {
+		btf__free(btf);
+		return -EBADMSG;
+	}
+	*ret = btf;
+	return 0;
+}
+
+static void lose(struct features *f, enum feature which, int why)
+{
+	if (!f->has[which])
+		return;
+	f->has[which] = false;
+	f->why[which] = why;
+}
+
+/* The types are those of the file. Whether the kernel has its own beside them decides what it lets programs do. */
+static void apply_file(const char *path, struct features *f)
+{
+	struct btf *types = NULL;
+	int err = types_of_file(path, &types);
+
+	f->untyped = !f->has[FEATURE_BTF];
+	f->has[FEATURE_BTF] = err == 0;
+	f->why[FEATURE_BTF] = -err;
+	if (err)
+		return;
+	if (f->untyped) {
+		lose(f, FEATURE_PT_REGS, ENOTSUP);
+		lose(f, FEATURE_GUARD, ENOTSUP);
+		f->has[FEATURE_STEADY] = !f->forced[FEATURE_STEADY] && !names_function(types, UNSTEADY);
+	}
+	btf__free(types);
+}
+
 static int quiet(enum libbpf_print_level level, const char *fmt, va_list args)
 {
 	(void)level;
@@ -207,7 +256,7 @@ static int quiet(enum libbpf_print_level level, const char *fmt, va_list args)
 	return 0;
 }
 
-int features_probe(const char *force, struct features *ret)
+int features_probe(const char *force, const char *btf, struct features *ret)
 {
 	struct features f = {0};
 	libbpf_print_fn_t before;
@@ -223,6 +272,8 @@ int features_probe(const char *force, struct features *ret)
 		f.has[i] = r == 0;
 		f.why[i] = -r;
 	}
+	if (btf)
+		apply_file(btf, &f);
 	libbpf_set_print(before);
 	*ret = f;
 	return 0;

@@ -25,11 +25,13 @@ struct features {
 	bool has[FEATURE_COUNT_];
 	int why[FEATURE_COUNT_];     /* errno of the attempt, 0 when it is there */
 	bool forced[FEATURE_COUNT_]; /* told to do without it */
+	bool untyped;		     /* the kernel has no types of its own: they come from a file */
 };
 
-/* Tries everything. `force`: comma list of names to do without, NULL: none. 0; -EINVAL: a name in it is unknown (then
- * logged). */
-int features_probe(const char *force, struct features *ret);
+/* Tries everything. `force`: comma list of names to do without, NULL: none. `btf`: file with the kernel's types, NULL:
+ * none; it is used even where the kernel has them itself, and FEATURE_BTF is missing where it cannot be (EBADMSG: it
+ * holds none, or not a kernel's). 0; -EINVAL: a name in `force` is unknown (then logged). */
+int features_probe(const char *force, const char *btf, struct features *ret);
 
 /* "loop", … */
 const char *feature_name(enum feature f);

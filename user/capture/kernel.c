@@ -5,9 +5,12 @@
 #include <linux/types.h>
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -16,6 +19,7 @@
 #include "capture/loopless.h"
 #include "capture/uprobe.h"
 #include "kongtap.skel.h"
+#include "untyped.skel.h"
 
 #define LINKS_MAX 32
 #define RING_MIN (64u << 10)
@@ -119,6 +123,7 @@ static int configure(struct kernel *k, const struct features *f, const struct ke
 	k->skel->rodata->call_bytes = o->call_bytes;
 	k->skel->rodata->wake_bytes = size / WAKE_PART;
 	choose_programs(k, f);
+	bpf_program__set_autoload(k->skel->progs.fit, o->btf != NULL);
 	return bpf_map__set_max_entries(k->skel->maps.data, size);
 }
 
@@ -168,7 +173,7 @@ static int attach_these(struct kernel *k, bool calls, size_t most)
 	{
 		const char *section = bpf_program__section_name(p);
 
-		if (!most || !bpf_program__autoload(p) || is_tls(p) || is_call(p) != calls)
+		if (!most || !bpf_program__autoload(p) || is_tls(p) || is_call(p) != calls || p == k->skel->progs.fit)
 			continue;
 		if (is_syscall(p))
 			err = attach(k, p, bpf_program__attach_tracepoint(p, "syscalls", strrchr(section, '/') + 1));
@@ -211,19 +216,68 @@ int kernel__tap(struct kernel *k, bool on)
 	return on ? err : 0;
 }
 
-static int open_and_load(struct kernel *k, const struct features *f, const struct kernel_options *o)
+/* The same skeleton for both objects: they have the same programs and maps. */
+static int open_skeleton(struct kernel *k, bool untyped, const char *btf)
 {
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = btf);
 	int err;
 
-	k->skel = kongtap_bpf__open();
+	k->skel = calloc(1, sizeof(*k->skel));
 	if (!k->skel)
+		return -ENOMEM;
+	err = kongtap_bpf__create_skeleton(k->skel);
+	if (err)
+		return err;
+	if (untyped)
+		k->skel->skeleton->data = untyped_bpf__elf_bytes(&k->skel->skeleton->data_sz);
+	return bpf_object__open_skeleton(k->skel->skeleton, &opts);
+}
+
+static int explain_types(const char *btf)
+{
+	struct utsname u;
+
+	log_err("capture", "%s is not of the running kernel (btf): the types of exactly %s are wanted", btf,
+		uname(&u) ? "this build" : u.release);
+	return -EBADMSG;
+}
+
+/* With the types of another kernel the programs would look in wrong places. On a kernel that cannot run one to try
+ * (before 5.10) that shows as nothing being captured. */
+static int try_types(const struct kernel *k, const char *btf)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET};
+	socklen_t n = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), err;
+	uint64_t args[2];
+	LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = args, .ctx_size_in = sizeof(args));
+
+	if (fd < 0)
 		return -errno;
-	err = configure(k, f, o);
+	err = listen(fd, 1) || getsockname(fd, (struct sockaddr *)&a, &n) ? -errno : 0;
+	if (!err) {
+		args[0] = (uint64_t)fd;
+		args[1] = ntohs(a.sin_port);
+		if (bpf_prog_test_run_opts(bpf_program__fd(k->skel->progs.fit), &run) == 0 && !run.retval)
+			err = explain_types(btf);
+	}
+	close(fd);
+	return err;
+}
+
+static int open_and_load(struct kernel *k, const struct features *f, const struct kernel_options *o)
+{
+	int err = open_skeleton(k, f->untyped, o->btf);
+
+	if (!err)
+		err = configure(k, f, o);
 	if (!err)
 		err = kongtap_bpf__load(k->skel);
+	if (err && o->btf && err != -EPERM && err != -EACCES && err != -ENOMEM)
+		return explain_types(o->btf);
 	if (err)
 		explain_load(err);
-	return err;
+	return err || !o->btf ? err : try_types(k, o->btf);
 }
 
 struct kernel *kernel__open(const struct features *f, const struct kernel_options *o)

@@ -12,10 +12,11 @@ struct kernel;
 struct kernel_options {
 	uint64_t ring_bytes; /* data ring; made a power of two, at least 64 KiB */
 	uint32_t call_bytes;
+	const char *btf; /* file with the running kernel's types; NULL: it has them itself */
 };
 
 /* Loads, and attaches what follows the life of processes. NULL and errno, the reason logged:
- * EPERM, ENOTSUP, ENOMEM, ENOENT. */
+ * EPERM, ENOTSUP, ENOMEM, ENOENT; EBADMSG: o->btf is not of the running kernel. */
 struct kernel *kernel__open(const struct features *f, const struct kernel_options *o);
 /* Opens the gate. */
 void kernel__go(struct kernel *k);

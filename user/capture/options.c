@@ -17,6 +17,7 @@ void capture_options_free(struct capture_options *o)
 		free(o->prefixes[i]);
 	free(o->prefixes);
 	free(o->pids);
+	free(o->btf);
 	free(o->force);
 	*o = (struct capture_options){0};
 }

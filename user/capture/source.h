@@ -15,6 +15,7 @@ struct capture_options {
 	uint32_t call_bytes; /* most bytes copied of one call, default 256 KiB */
 	uint32_t poll_ms;    /* longest time between two looks at the ring, default 10 */
 	uint32_t probe_ns;   /* hidden test option: what one hook takes; 0: as measured */
+	char *btf;	     /* file with the running kernel's types; NULL: the kernel has them itself */
 	char *force;	     /* hidden test option: comma list of features to treat as missing */
 };
 

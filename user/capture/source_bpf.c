@@ -483,7 +483,7 @@ static int open_stages(struct source_bpf *s)
 }
 
 /* What is missing, in words that say what to do. */
-static int explain(const struct features *f)
+static int explain(const struct features *f, const char *btf)
 {
 	struct stat st;
 
@@ -493,8 +493,13 @@ static int explain(const struct features *f)
 		return -ENOTSUP;
 	}
 	if (!f->has[FEATURE_BTF]) {
-		log_err("capture", "the kernel has no type information (/sys/kernel/btf/vmlinux): one built with "
-				   "CONFIG_DEBUG_INFO_BTF is needed");
+		if (btf)
+			log_err("capture",
+				"%s holds no types of a kernel (btf): a BTF file or a vmlinux with BTF is wanted", btf);
+		else
+			log_err("capture",
+				"the kernel has no type information (/sys/kernel/btf/vmlinux): one built with "
+				"CONFIG_DEBUG_INFO_BTF is needed, or a file with its types (--btf FILE)");
 		return -ENOENT;
 	}
 	if (!f->has[FEATURE_BPF]) {
@@ -520,7 +525,7 @@ static int explain(const struct features *f)
 
 struct source *source_bpf__open(const struct capture_options *o, struct record_sink sink)
 {
-	struct kernel_options kopts = {.ring_bytes = o->ring_bytes, .call_bytes = o->call_bytes};
+	struct kernel_options kopts = {.ring_bytes = o->ring_bytes, .call_bytes = o->call_bytes, .btf = o->btf};
 	struct source_bpf *s = calloc(1, sizeof(*s));
 	int err;
 
@@ -533,9 +538,9 @@ struct source *source_bpf__open(const struct capture_options *o, struct record_s
 	s->sink = sink;
 	s->epoll = s->timer = -1;
 	tls_report__init(&s->report);
-	err = features_probe(o->force, &s->features);
+	err = features_probe(o->force, o->btf, &s->features);
 	if (!err)
-		err = explain(&s->features);
+		err = explain(&s->features, o->btf);
 	if (err)
 		goto fail;
 	s->kernel = kernel__open(&s->features, &kopts);

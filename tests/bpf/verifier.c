@@ -41,11 +41,14 @@ static void judge(const struct bpf_program *p, const char *way, unsigned bound)
 	check(info.verified_insns <= bound, name, why);
 }
 
-/* Whether the agent would load it here: see choose_programs in user/capture/kernel.c. */
-static bool applies(const struct bpf_program *p, const struct features *f)
+/* Whether the agent would load it here: see choose_programs in user/capture/kernel.c. The kernels that spares are for
+ * have bpf_loop. */
+static bool applies(const struct bpf_program *p, const struct features *f, bool loop)
 {
 	const char *section = bpf_program__section_name(p);
 
+	if (!loop && strncmp(bpf_program__name(p), "spare_", 6) == 0)
+		return false;
 	return strncmp(section, "tp/", 3) != 0 || f->has[FEATURE_PT_REGS];
 }
 
@@ -63,7 +66,7 @@ static void load(const struct features *f, bool loop)
 	skel->rodata->use_loop = loop;
 	skel->rodata->use_guard = f->has[FEATURE_GUARD];
 	skel->rodata->use_spares = !f->has[FEATURE_STEADY];
-	bpf_object__for_each_program(p, skel->obj) bpf_program__set_autoload(p, applies(p, f));
+	bpf_object__for_each_program(p, skel->obj) bpf_program__set_autoload(p, applies(p, f, loop));
 	err = kongtap_bpf__load(skel);
 	if (!loop)
 		loopless_end();
@@ -72,7 +75,7 @@ static void load(const struct features *f, bool loop)
 	} else {
 		bpf_object__for_each_program(p, skel->obj)
 		{
-			if (applies(p, f))
+			if (applies(p, f, loop))
 				judge(p, way, loop ? WITH_LOOP : WITHOUT_LOOP);
 		}
 	}

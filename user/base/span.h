@@ -7,6 +7,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 struct span {
 	const char *p;
 	size_t n;
@@ -53,12 +57,35 @@ static inline uint64_t span_word(const char *p)
 	return w;
 }
 
+#ifdef __SSE2__
+static inline __m128i ascii_lower16(const char *p)
+{
+	__m128i v = _mm_loadu_si128((const __m128i *)p), letter = _mm_sub_epi8(v, _mm_set1_epi8('A'));
+
+	letter = _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(25)), letter);
+	return _mm_or_si128(v, _mm_and_si128(letter, _mm_set1_epi8(0x20)));
+}
+
+static inline bool span_ieq16(const char *a, const char *b)
+{
+	return _mm_movemask_epi8(_mm_cmpeq_epi8(ascii_lower16(a), ascii_lower16(b))) == 0xffff;
+}
+#endif
+
 static inline bool span_ieq(struct span a, struct span b)
 {
 	size_t i = 0;
 
 	if (a.n != b.n)
 		return false;
+#ifdef __SSE2__
+	if (a.n >= 16) {
+		for (; a.n - i > 16; i += 16)
+			if (!span_ieq16(a.p + i, b.p + i))
+				return false;
+		return span_ieq16(a.p + a.n - 16, b.p + a.n - 16);
+	}
+#endif
 	for (; a.n - i >= 8; i += 8)
 		if (ascii_lower8(span_word(a.p + i)) != ascii_lower8(span_word(b.p + i)))
 			return false;

@@ -10,6 +10,7 @@
 #include "base/hmap.h"
 #include "base/list.h"
 #include "base/stats.h"
+#include "base/zalloc.h"
 #include "join/evidence.h"
 
 #define ID_MAX 64
@@ -150,7 +151,7 @@ static void enter_group(struct join *j, struct call *c, uint64_t evidence)
 	struct group *g = find_group(j, evidence);
 
 	if (!g) {
-		g = calloc(1, sizeof(*g));
+		g = zalloc(sizeof(*g));
 		if (!g)
 			return;
 		g->evidence = evidence;
@@ -203,7 +204,7 @@ static void begun_upstream(struct join *j, const struct exchange *x)
 
 	if (!evidence_proxied(&x->req))
 		return;
-	t = calloc(1, sizeof(*t));
+	t = zalloc(sizeof(*t));
 	if (!t)
 		return; /* its exchange will be an orphan */
 	id = kong_id(&x->req.headers);
@@ -229,7 +230,7 @@ static void begun_upstream(struct join *j, const struct exchange *x)
 
 static struct call *new_call(struct join *j, uint64_t id, uint32_t pid, uint64_t evidence)
 {
-	struct call *c = calloc(1, sizeof(*c));
+	struct call *c = zalloc(sizeof(*c));
 
 	if (!c)
 		return NULL;
@@ -362,7 +363,7 @@ static void take_tries(struct join *j, struct transaction *t, struct found *f)
 {
 	if (!f->n)
 		return;
-	t->upstream = calloc(f->n, sizeof(*t->upstream));
+	t->upstream = zalloc(f->n * sizeof(*t->upstream));
 	for (uint32_t i = 0; i < f->n; i++) {
 		struct exchange *x = f->v[i]->x;
 
@@ -381,7 +382,7 @@ static void take_tries(struct join *j, struct transaction *t, struct found *f)
 /* The call is whole: hand it on, and its tries with it. */
 static void hand_on(struct join *j, struct call *c, struct found *f)
 {
-	struct transaction *t = calloc(1, sizeof(*t));
+	struct transaction *t = zalloc(sizeof(*t));
 	struct rec_worker *kept;
 
 	stats_inc(STAT_txn_seen);
@@ -412,8 +413,9 @@ static void hand_on(struct join *j, struct call *c, struct found *f)
 /* It outlives what it was told. Without memory for it nobody knows the worker. */
 static void keep_worker(struct call *c)
 {
-	if (c->worker)
-		c->kept = malloc(sizeof(*c->kept));
+	if (!c->worker)
+		return;
+	c->kept = malloc(sizeof(*c->kept));
 	if (c->kept)
 		*c->kept = *c->worker;
 	c->worker = c->kept;

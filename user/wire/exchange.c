@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/stats.h"
+#include "base/zalloc.h"
 #include "wire/proto.h"
 
 /* Bodies may take three quarters of what there is; the rest is kept for heads, without which nothing can be told. */
@@ -41,12 +42,11 @@ struct exchange *exchange__new(const struct proto_env *env, uint32_t stream, uin
 		errno = ENOSPC;
 		return NULL;
 	}
-	x = malloc(sizeof(*x));
+	x = zalloc(sizeof(*x));
 	if (!x) {
 		errno = ENOMEM;
 		return NULL;
 	}
-	memset(x, 0, sizeof(*x));
 	x->id = (*env->next_exchange_id)++;
 	x->stream = stream;
 	x->conn = *env->facts;

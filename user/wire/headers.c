@@ -193,7 +193,7 @@ int headers__place(struct headers *h, struct span name, struct span value)
 
 	if (own > h->max_bytes - (h->n - h->between))
 		return -ENOSPC;
-	err = room_field(h);
+	err = h->count < h->fcap ? 0 : room_field(h);
 	if (err)
 		return err;
 	h->fields[h->count++] = (struct header_field){
@@ -235,15 +235,33 @@ int headers__adopt(struct headers *h, struct span lines, uint32_t count)
 
 int headers__add(struct headers *h, struct span name, struct span value)
 {
-	int err = headers__begin(h);
+	struct header_field *f;
+	int err;
 
+	headers__end(h);
+	while (value.n && (value.p[value.n - 1] == ' ' || value.p[value.n - 1] == '\t'))
+		value.n--;
+	err = room_field(h);
 	if (!err)
-		err = headers__name(h, name);
-	if (!err)
-		err = headers__value(h, value);
-	if (!err)
-		headers__end(h);
-	return err;
+		err = name.n > SIZE_MAX - value.n ? -ENOSPC : room_bytes(h, name.n + value.n);
+	if (err) {
+		h->overflow = true;
+		return err;
+	}
+	f = &h->fields[h->count++];
+	*f = (struct header_field){
+		.name_off = h->n,
+		.name_len = (uint32_t)name.n,
+		.value_off = h->n + (uint32_t)name.n,
+		.value_len = (uint32_t)value.n,
+	};
+	if (name.n)
+		memcpy(h->bytes + f->name_off, name.p, name.n);
+	if (value.n)
+		memcpy(h->bytes + f->value_off, value.p, value.n);
+	h->n += (uint32_t)(name.n + value.n);
+	set_name(h, f, name);
+	return 0;
 }
 
 struct span headers__name_at(const struct headers *h, uint32_t i)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The end-to-end suite against real Kongs, in a virtual machine on a developer's own machine. It needs KVM, the network,
-# qemu-system-x86, qemu-utils, cloud-image-utils and an ssh client, and no rights on the host.
+# qemu-system-x86, qemu-utils, cloud-image-utils, curl, git and an ssh client, and no rights on the host but to use /dev/kvm.
+# What is tested is the last commit.
 #
 #   scripts/kong-vm.sh --image URL|FILE --packages URL [--kong VERSION]… [--diff] [--keep] [--dry-run]
 #
@@ -9,7 +10,7 @@
 #   --kong       a version to test, as often as there are versions (3.9.1)
 #   --plugin     LuaRocks name of the Moesif plugin to compare with, for --diff (kong-plugin-moesif)
 #   --diff       also compare the plugin's events with kongtap's (make diff-kong)
-#   --keep       leave the machine's disk in build/kong-vm
+#   --keep       shut the machine down in the end, and leave its disk in build/kong-vm until the next run
 #   --dry-run    print what would be done, and do nothing
 #
 # For each version the machine installs the package, and `make test-kong` starts that Kong without a database, with the
@@ -48,6 +49,7 @@ while [ $# -gt 0 ]; do
 	esac
 done
 [ -n "$image" ] || fail "--image is needed (--help)"
+[[ $image == *://* || -f $image ]] || fail "--image: no such file: $image"
 [[ $packages == *VERSION* ]] || fail "--packages is needed, with VERSION in it (--help)"
 [ ${#versions[@]} -gt 0 ] || versions=(3.9.1)
 for v in "${versions[@]}"; do
@@ -56,7 +58,20 @@ done
 
 work=build/kong-vm
 port=10022
-ssh=(ssh -q -i "$work/key" -p "$port" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null debian@127.0.0.1)
+# Never asks anything: until the machine has its key, a password would be asked for.
+ssh=(ssh -q -n -i "$work/key" -p "$port" -o BatchMode=yes -o ConnectTimeout=5 -o StrictHostKeyChecking=no
+	-o UserKnownHostsFile=/dev/null debian@127.0.0.1)
+
+# What is missing is to be known before the image is fetched.
+check_host() {
+	local p missing=()
+	for p in qemu-system-x86_64 qemu-img cloud-localds curl git ssh ssh-keygen; do
+		command -v "$p" >/dev/null || missing+=("$p")
+	done
+	[ ${#missing[@]} -eq 0 ] || fail "missing on this machine: ${missing[*]}" \
+		"(apt install qemu-system-x86 qemu-utils cloud-image-utils curl git openssh-client)"
+	[ -w /dev/kvm ] || fail "/dev/kvm cannot be used: hardware virtualisation is needed, and membership of the group kvm"
+}
 
 # Each step goes through here, so that --dry-run prints all of them.
 step() {
@@ -109,15 +124,22 @@ shut_down() {
 	if [ -n "$dry" ]; then
 		return
 	fi
+	if [ -n "$keep" ] && [ -e $work/pid ] && "${ssh[@]}" sudo systemctl poweroff; then
+		for _ in $(seq 60); do
+			kill -0 "$(cat $work/pid 2>/dev/null)" 2>/dev/null || break
+			sleep 1
+		done
+	fi
 	if [ -e $work/pid ]; then kill "$(cat $work/pid)" 2>/dev/null || true; fi
 	if [ -z "$keep" ]; then rm -rf $work; fi
 }
 
 copy_tree() {
+	local with_input=("${ssh[@]/#-n/-T}")
 	if [ -n "$dry" ]; then
-		echo "git archive HEAD | ${ssh[*]} 'mkdir -p kongtap && tar -x -C kongtap'"
+		echo "git archive HEAD | ${with_input[*]} 'mkdir -p kongtap && tar -x -C kongtap'"
 	else
-		git archive HEAD | "${ssh[@]}" 'mkdir -p kongtap && tar -x -C kongtap'
+		git archive HEAD | "${with_input[@]}" 'mkdir -p kongtap && tar -x -C kongtap'
 	fi
 }
 
@@ -127,20 +149,24 @@ test_version() {
 	step "${ssh[@]}" "$command" || return 1
 	step "${ssh[@]}" 'cd kongtap && sudo make test-kong' || return 1
 	if [ -n "$diff" ]; then
-		step "${ssh[@]}" "sudo luarocks install $plugin && cd kongtap && sudo make diff-kong" || return 1
+		step "${ssh[@]}" "sudo apt-get install -y -qq unzip && sudo luarocks install $plugin && cd kongtap && sudo make diff-kong" || return 1
 	fi
 }
 
+[ -n "$dry" ] || check_host
 trap shut_down EXIT
 step mkdir -p $work
+step rm -f $work/key $work/key.pub $work/disk.qcow2 $work/pid
 get_image
 step ssh-keygen -q -t ed25519 -N '' -f $work/key
 write_seed
 step qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 $work/disk.qcow2 20G
 step cloud-localds $work/seed.img $work/user-data $work/meta-data
 boot
+# What the machine does at its first start holds apt's locks.
+step "${ssh[@]}" 'cloud-init status --wait >/dev/null || true'
 copy_tree
-step "${ssh[@]}" 'cd kongtap && sudo ./scripts/install-deps.sh test && make -j4'
+step "${ssh[@]}" 'cd kongtap && sudo ./scripts/install-deps.sh run && make -j4'
 failed=0
 for v in "${versions[@]}"; do
 	if test_version "$v"; then

@@ -254,6 +254,10 @@ def main():
     comparing.add_argument("--inside", help=argparse.SUPPRESS)
     comparing.add_argument("--port", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.command == "test" and args.file and not (E2E / args.file).is_file():
+        parser.error(f"there is no tests/e2e/{args.file}")
+    if args.command != "find" and os.geteuid():
+        parser.error(f"{args.command} starts kongtap, which loads BPF programs: run it as root")
     if args.command == "find":
         found = [describe(*pair) for pair in running()]
         print(json.dumps({"command": shutil.which("kong"), "running": found}, indent=2))

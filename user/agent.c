@@ -84,12 +84,12 @@ static bool passes_filter(const struct config_filter *f, const struct transactio
 	struct span host = headers__get(&x->req.headers, SPAN_LIT("host"));
 
 	if (x->req.authority.n)
-		host = buf_span(&x->req.authority);
+		host = message__authority(&x->req);
 	if (w) {
 		pod_namespace = span_of(w->pod_namespace, strnlen(w->pod_namespace, WORKER_TEXT_MAX));
 		pod = span_of(w->pod, strnlen(w->pod, WORKER_TEXT_MAX));
 	}
-	return config_filter_pass(f, host, buf_span(&x->req.target), x->conn.local.port) &&
+	return config_filter_pass(f, host, message__target(&x->req), x->conn.local.port) &&
 	       config_filter_pass_pod(f, pod_namespace, pod);
 }
 

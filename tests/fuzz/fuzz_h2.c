@@ -40,8 +40,8 @@ static void mix_message(struct run *r, const struct message *m, uint32_t limit)
 	if (m->headers.n > r->limits.header_bytes || m->headers.count > r->limits.header_count)
 		abort();
 	mix(r, numbers, sizeof(numbers));
-	mix(r, m->method.p, m->method.n);
-	mix(r, m->target.p, m->target.n);
+	mix(r, message__method(m).p, m->method.n);
+	mix(r, message__target(m).p, m->target.n);
 	mix(r, m->body.p, m->body.n);
 	for (uint32_t i = 0; i < m->headers.count; i++) {
 		struct span n = headers__name_at(&m->headers, i), v = headers__value_at(&m->headers, i);

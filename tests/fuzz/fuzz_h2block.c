@@ -73,7 +73,7 @@ static void compare(struct span got, struct span want)
 
 int LLVMFuzzerTestOneInput(const uint8_t *in, size_t size)
 {
-	struct wire_budget budget = {0, 1 << 20};
+	struct wire_budget budget = {.max = 1 << 20};
 	struct h2table *t = h2table__new(65536, &budget);
 	struct buf got, want, scratch;
 	nghttp2_hd_inflater *ref;

@@ -40,7 +40,7 @@ static void on_done(void *ctx, struct exchange *x)
 {
 	json_t *o = json_pack("{s:I, s:s, s:i, s:o, s:o, s:s, s:I, s:i, s:s, s:I, s:b, s:b}", "conn",
 		(json_int_t)x->conn.serial, "leg", x->conn.leg == LEG_CLIENT ? "client" : "upstream", "stream",
-		(int)x->stream, "method", text(buf_span(&x->req.method)), "target", text(buf_span(&x->req.target)),
+		(int)x->stream, "method", text(message__method(&x->req)), "target", text(message__target(&x->req)),
 		"request", end_name(x->req.end), "request_body", (json_int_t)x->req.body_len, "status",
 		(int)x->resp.status, "response", end_name(x->resp.end), "response_body", (json_int_t)x->resp.body_len,
 		"gone", x->client_gone, "upgraded", x->upgraded);

@@ -187,14 +187,14 @@ static inline void kit_done(void *ctx, struct exchange *x)
 
 	r->done++;
 	buf__printf(b, "%u ", x->stream);
-	buf__append_span(b, buf_span(&x->req.method));
+	buf__append_span(b, message__method(&x->req));
 	buf__append_str(b, " ");
 	if (x->req.authority.n) {
-		buf__append_span(b, buf_span(&x->req.scheme));
+		buf__append_span(b, message__scheme(&x->req));
 		buf__append_str(b, "://");
-		buf__append_span(b, buf_span(&x->req.authority));
+		buf__append_span(b, message__authority(&x->req));
 	}
-	buf__append_span(b, buf_span(&x->req.target));
+	buf__append_span(b, message__target(&x->req));
 	buf__append_str(b, " ");
 	kit_message(b, &x->req);
 	buf__append_str(b, " > ");

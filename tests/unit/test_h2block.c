@@ -109,7 +109,7 @@ static void examples_of_the_rfc(void **state)
 	static const unsigned char c4_2[] = {0x82, 0x86, 0x84, 0xbe, 0x58, 0x86, 0xa8, 0xeb, 0x10, 0x64, 0x9c, 0xbf};
 	static const unsigned char c4_3[] = {0x82, 0x87, 0x85, 0xbf, 0x40, 0x88, 0x25, 0xa8, 0x49, 0xe9, 0x5b, 0xa9,
 		0x7d, 0x7f, 0x89, 0x25, 0xa8, 0x49, 0xe9, 0x5b, 0xb8, 0xe8, 0xb4, 0xbf};
-	struct wire_budget budget = {0, 1 << 20};
+	struct wire_budget budget = {.max = 1 << 20};
 	struct h2table *t = h2table__new(65536, &budget);
 	struct buf out;
 
@@ -133,7 +133,7 @@ static void examples_of_the_rfc(void **state)
 
 static void older_entries_are_unknown_until_they_are_gone(void **state)
 {
-	struct wire_budget budget = {0, 1 << 20};
+	struct wire_budget budget = {.max = 1 << 20};
 	struct h2table *t = h2table__new(65536, &budget);
 	struct buf out;
 
@@ -169,7 +169,7 @@ static void older_entries_are_unknown_until_they_are_gone(void **state)
 /* What is not held any more for want of room is still in the sender's table: unknown, and no error. */
 static void what_is_not_held_is_unknown(void **state)
 {
-	struct wire_budget budget = {0, 1 << 20};
+	struct wire_budget budget = {.max = 1 << 20};
 	struct h2table *t = h2table__new(70, &budget);
 	struct buf out;
 
@@ -204,7 +204,7 @@ static void what_is_no_block_is_refused(void **state)
 		{"\x40\x84\xff\xff\xff\xff\1b", 7}, /* the code of end-of-string */
 		{"\x40\x7f\xff\xff\xff\x7f", 6},    /* length beyond all bounds */
 	};
-	struct wire_budget budget = {0, 1 << 20};
+	struct wire_budget budget = {.max = 1 << 20};
 	struct buf out;
 
 	(void)state;
@@ -220,7 +220,7 @@ static void what_is_no_block_is_refused(void **state)
 
 static void every_symbol_of_the_code(void **state)
 {
-	struct wire_budget budget = {0, 16 << 20};
+	struct wire_budget budget = {.max = 16 << 20};
 	struct h2table *t = h2table__new(65536, &budget);
 	nghttp2_hd_deflater *enc;
 	unsigned char value[64], wire[4096];
@@ -286,7 +286,7 @@ struct tally {
 /* A connection that is joined after `skipped` blocks; tables are resized at random. */
 static void late_join(unsigned int skipped, uint32_t keep, unsigned int variety, struct tally *tally)
 {
-	struct wire_budget budget = {0, 16 << 20};
+	struct wire_budget budget = {.max = 16 << 20};
 	struct h2table *t = h2table__new(keep, &budget);
 	nghttp2_hd_inflater *reference;
 	nghttp2_hd_deflater *enc;
@@ -354,7 +354,7 @@ static void random_bytes(void **state)
 	buf__init(&got, 16 << 20);
 	buf__init(&want, 16 << 20);
 	for (uint64_t seed = 1; seed <= 4000; seed++) {
-		struct wire_budget budget = {0, 16 << 20};
+		struct wire_budget budget = {.max = 16 << 20};
 		struct h2table *t = h2table__new(65536, &budget);
 		nghttp2_hd_inflater *reference;
 		bool good = true;
@@ -392,7 +392,7 @@ static void random_bytes(void **state)
 
 static void the_budget_bounds_the_table(void **state)
 {
-	struct wire_budget budget = {0, 3000};
+	struct wire_budget budget = {.max = 3000};
 	struct h2table *t = h2table__new(65536, &budget);
 	unsigned char wire[64] = {0x40, 1, 'n', 50};
 	struct buf out;

@@ -140,6 +140,70 @@ static void test_thousands(void **state)
 	headers__free(&h);
 }
 
+/* Kept beside the fields, against the same maximum and not from the same room. */
+static void test_kept(void **state)
+{
+	struct kept a = {0}, b = {0}, none = {0};
+	struct headers h;
+
+	(void)state;
+	headers__init(&h, 10, 2);
+	assert_int_equal(headers__keep(&h, S("0123456789a"), &none), -ENOSPC);
+	assert_int_equal(none.n, 0);
+	assert_null(headers__kept(&h, none).p);
+	assert_int_equal(headers__keep(&h, S("0123456789"), &a), 0);
+	assert_int_equal(headers__add(&h, S("name"), S("value ")), 0);
+	assert_int_equal(headers__keep(&h, S("GET"), &b), 0);
+	assert_int_equal(headers__add(&h, S("x"), S("")), 0);
+	assert_int_equal(headers__add(&h, S("y"), S("")), -ENOSPC);
+	for (int fit = 0; fit < 2; fit++) {
+		same(headers__kept(&h, a), "0123456789");
+		same(headers__kept(&h, b), "GET");
+		same(headers__get(&h, S("NAME")), "value");
+		headers__fit(&h);
+		assert_int_equal(h.cap, h.n);
+		assert_int_equal(h.fcap, h.count);
+	}
+	headers__free(&h);
+	assert_null(headers__kept(&h, a).p);
+}
+
+/* After it was made to fit it can grow again: fields, pieces of them, what is kept, and lines that are adopted. */
+static void test_fit(void **state)
+{
+	const struct span lines = S("c: 3\r\ndd:4\r\n");
+	struct kept k = {0};
+	struct headers h;
+
+	(void)state;
+	headers__init(&h, 1000, 10);
+	headers__fit(&h);
+	assert_int_equal(headers__keep(&h, S("kept"), &k), 0);
+	headers__fit(&h);
+	assert_int_equal(headers__add(&h, S("a"), S("1")), 0);
+	headers__fit(&h);
+	headers__fit(&h);
+	assert_int_equal(headers__begin(&h), 0);
+	assert_int_equal(headers__name(&h, S("b")), 0);
+	assert_int_equal(headers__value(&h, S("2")), 0);
+	headers__end(&h);
+	headers__fit(&h);
+	assert_int_equal(headers__place(&h, span_of(lines.p, 1), span_of(lines.p + 3, 1)), 0);
+	assert_int_equal(headers__place(&h, span_of(lines.p + 6, 2), span_of(lines.p + 9, 1)), 0);
+	assert_int_equal(headers__adopt(&h, lines, 2), 0);
+	headers__fit(&h);
+	same(headers__kept(&h, k), "kept");
+	same(headers__get(&h, S("a")), "1");
+	same(headers__get(&h, S("b")), "2");
+	same(headers__get(&h, S("c")), "3");
+	same(headers__get(&h, S("dd")), "4");
+	headers__clear(&h);
+	assert_int_equal(headers__add(&h, S("e"), S("a value that is longer than all that was there before")), 0);
+	assert_int_equal(h.count, 1);
+	same(headers__get(&h, S("e")), "a value that is longer than all that was there before");
+	headers__free(&h);
+}
+
 static void test_message(void **state)
 {
 	struct message_limits l = {.header_bytes = 100, .header_count = 4, .body = 10};
@@ -169,6 +233,8 @@ int main(void)
 		cmocka_unit_test(test_pieces),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_thousands),
+		cmocka_unit_test(test_kept),
+		cmocka_unit_test(test_fit),
 		cmocka_unit_test(test_message),
 	};
 

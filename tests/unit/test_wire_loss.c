@@ -55,8 +55,8 @@ static bool is_whole(const struct message *m)
 
 static void describe(const struct exchange *x, char *out, size_t n)
 {
-	snprintf(out, n, "%.*s %.*s %u", (int)x->req.method.n, x->req.method.p, (int)x->req.target.n, x->req.target.p,
-		x->resp.status);
+	snprintf(out, n, "%.*s %.*s %u", (int)x->req.method.n, message__method(&x->req).p, (int)x->req.target.n,
+		message__target(&x->req).p, x->resp.status);
 }
 
 static struct known *find(struct run *r, const char *id)

@@ -55,8 +55,8 @@ static inline void txn_message(struct message *m, const char *text, size_t body_
 	p = txn_line(text, &line);
 	word = txn_word(&line);
 	if (request) {
-		buf__append_span(&m->method, word);
-		buf__append_span(&m->target, txn_word(&line));
+		(void)headers__keep(&m->headers, word, &m->method);
+		(void)headers__keep(&m->headers, txn_word(&line), &m->target);
 		m->minor = span_eq(line, SPAN_LIT("HTTP/1.0")) ? 0 : 1;
 	} else {
 		m->status = (uint16_t)atoi(line.n ? line.p : "0");
@@ -70,7 +70,7 @@ static inline void txn_message(struct message *m, const char *text, size_t body_
 		if (value.n && value.p[0] == ' ')
 			value = span_skip(value, 1);
 		if (h2 && span_eq(name, SPAN_LIT(":authority")))
-			buf__append_span(&m->authority, value);
+			(void)headers__keep(&m->headers, value, &m->authority);
 		else
 			headers__add(&m->headers, name, value);
 		if (span_ieq(name, SPAN_LIT("content-length"))) {

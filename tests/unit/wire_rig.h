@@ -86,9 +86,9 @@ static inline void rig_tail(struct buf *b, const struct message *m, bool fields)
 static inline void rig_exchange(struct buf *b, const struct exchange *x, bool fields)
 {
 	if (x->req.end != MSG_NONE) {
-		rig_bytes(b, buf_span(&x->req.method));
+		rig_bytes(b, message__method(&x->req));
 		buf__append_char(b, ' ');
-		rig_bytes(b, buf_span(&x->req.target));
+		rig_bytes(b, message__target(&x->req));
 		buf__printf(b, " %u.%u ", x->req.major, x->req.minor);
 		rig_tail(b, &x->req, fields);
 	}

@@ -10,24 +10,35 @@ void buf__init(struct buf *b, size_t max)
 	*b = (struct buf){.max = max};
 }
 
-int buf__reserve(struct buf *b, size_t n)
+static int grow(struct buf *b, size_t cap)
 {
-	size_t cap;
-	char *p;
+	char *p = realloc(b->p, cap);
 
-	if (b->n > b->max || n > b->max - b->n)
-		return -ENOSPC;
-	if (n <= b->cap - b->n)
-		return 0;
-	cap = b->cap ? b->cap : 64;
-	while (cap < b->n + n)
-		cap = cap > b->max / 2 ? b->max : cap * 2;
-	p = realloc(b->p, cap);
 	if (!p)
 		return -ENOMEM;
 	b->p = p;
 	b->cap = cap;
 	return 0;
+}
+
+int buf__reserve(struct buf *b, size_t n)
+{
+	size_t cap = b->cap ? b->cap : 64;
+
+	if (b->n > b->max || n > b->max - b->n)
+		return -ENOSPC;
+	if (n <= b->cap - b->n)
+		return 0;
+	while (cap < b->n + n)
+		cap = cap > b->max / 2 ? b->max : cap * 2;
+	return grow(b, cap);
+}
+
+int buf__reserve_exact(struct buf *b, size_t n)
+{
+	if (b->n > b->max || n > b->max - b->n)
+		return -ENOSPC;
+	return n <= b->cap - b->n ? 0 : grow(b, b->n + n);
 }
 
 int buf__append(struct buf *b, const void *p, size_t n)

@@ -18,6 +18,9 @@ void buf__init(struct buf *b, size_t max);
 /* Make room for n more bytes. 0, -ENOSPC (maximum would be passed), -ENOMEM. Contents untouched on failure. */
 int buf__reserve(struct buf *b, size_t n);
 
+/* Likewise, and no more than that is allocated: for what is known not to grow further. */
+int buf__reserve_exact(struct buf *b, size_t n);
+
 /* Append all or nothing; errors as buf__reserve. */
 int buf__append(struct buf *b, const void *p, size_t n);
 int buf__append_str(struct buf *b, const char *s);

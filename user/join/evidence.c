@@ -83,11 +83,11 @@ uint64_t evidence_of_client(const struct exchange *x)
 	struct span path;
 
 	if (x->req.authority.n)
-		host = buf_span(&x->req.authority);
-	path = without_query(split_absolute(buf_span(&x->req.target), &host));
+		host = message__authority(&x->req);
+	path = without_query(split_absolute(message__target(&x->req), &host));
 	if (!x->conn.peer.family || !path.n)
 		return 0;
-	return fold(x->conn.key.pid, buf_span(&x->req.method), without_port(host),
+	return fold(x->conn.key.pid, message__method(&x->req), without_port(host),
 		span_decimal(port, x->conn.local.port), path,
 		span_of(address, endpoint_addr_text(&x->conn.peer, address)));
 }
@@ -99,7 +99,7 @@ uint64_t evidence_of_upstream(const struct exchange *x)
 
 	if (!path.p || !evidence_proxied(&x->req))
 		return 0;
-	return fold(x->conn.key.pid, buf_span(&x->req.method), headers__get(h, SPAN_LIT("x-forwarded-host")),
+	return fold(x->conn.key.pid, message__method(&x->req), headers__get(h, SPAN_LIT("x-forwarded-host")),
 		headers__get(h, SPAN_LIT("x-forwarded-port")), without_query(path),
 		headers__get(h, SPAN_LIT("x-real-ip")));
 }

@@ -14,7 +14,7 @@ static bool is_auth_name(const struct settings *s, struct span name, uint32_t ha
 static void begin(struct credentials *k, const struct call *c, struct sip *d, const unsigned char secret[SIP_KEY_LEN])
 {
 	const struct transaction *t = c->t;
-	struct span host = buf_span(&c->req->authority);
+	struct span host = message__authority(c->req);
 
 	if (k->any)
 		return;
@@ -55,7 +55,7 @@ static void from_headers(struct credentials *k, const struct call *c, const stru
 static void from_query(struct credentials *k, const struct call *c, const struct settings *s, struct sip *d,
 	const unsigned char secret[SIP_KEY_LEN])
 {
-	struct span target = buf_span(&c->req->target), rest;
+	struct span target = message__target(c->req), rest;
 	const char *mark = target.n ? memchr(target.p, '?', target.n) : NULL;
 	struct uri_pair pair;
 

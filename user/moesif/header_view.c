@@ -142,7 +142,7 @@ int header_view__request(struct header_view *w, const struct call *c, const stru
 			r = add_fields(w, &c->ureq, &s->request_headers, c, keep_from_upstream);
 		return r < 0 ? r : group(w);
 	}
-	r = c->creq.count[KNOWN_HOST] ? 0 : add_host(w, buf_span(&c->req->authority), s);
+	r = c->creq.count[KNOWN_HOST] ? 0 : add_host(w, message__authority(c->req), s);
 	if (r == 0)
 		r = add_fields(w, &c->creq, &s->request_headers, c, keep_from_client);
 	if (r == 0 && c->up)

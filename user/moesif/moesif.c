@@ -187,7 +187,7 @@ static struct span fact(void *ctx, enum remote_path path)
 
 	switch (path) {
 	case PATH_VERB:
-		return buf_span(&w->call.req->method);
+		return message__method(w->call.req);
 	case PATH_ROUTE:
 		return where_route(&w->call);
 	case PATH_IP:
@@ -266,7 +266,7 @@ static void emit(struct work *w, const struct event_parts *p)
 		.upstream_ms = p->latency.upstream_ms,
 		.request_bytes = x->req.body_len,
 		.response_bytes = x->resp.body_len,
-		.verb = buf_span(&w->call.req->method),
+		.verb = message__method(w->call.req),
 		.uri = uri,
 		.path = span_of(uri.p + w->layout.from, w->layout.to - w->layout.from),
 		.user = w->who.user,

@@ -26,9 +26,9 @@ static bool is_events_path(struct span target)
 
 void plugin_watch__on_begun(struct plugin_watch *w, const struct exchange *x)
 {
-	if (w->warned || x->conn.leg != LEG_UPSTREAM || !span_eq(buf_span(&x->req.method), SPAN_LIT("POST")))
+	if (w->warned || x->conn.leg != LEG_UPSTREAM || !span_eq(message__method(&x->req), SPAN_LIT("POST")))
 		return;
-	if (!is_events_path(buf_span(&x->req.target)))
+	if (!is_events_path(message__target(&x->req)))
 		return;
 	/* A client's call that Kong passes on to a collector is no plugin's: nginx marks what it passes on. */
 	if (headers__get(&x->req.headers, known_hname(KNOWN_X_REAL_IP).name).p)

@@ -41,7 +41,7 @@ static void write_request(struct json_out *o, const struct event_parts *p)
 	json_put_lit(o, ",\"uri\":");
 	json_put_string(o, p->uri);
 	json_put_lit(o, ",\"verb\":");
-	json_put_string(o, buf_span(&c->req->method));
+	json_put_string(o, message__method(c->req));
 	json_put_lit(o, ",\"headers\":");
 	header_view__write(p->req_headers, p->settings, is_h2(c), o);
 	if (p->ip.n) {

@@ -115,8 +115,8 @@ static void derive(const struct call *c, struct digest *d, char out[TXN_ID_LEN +
 	digest__u64(d, x->req.t_first_ns + (uint64_t)c->t->wall_offset_ns);
 	endpoint_part(d, &x->conn.local);
 	endpoint_part(d, &x->conn.peer);
-	digest__part(d, buf_span(&c->req->method));
-	digest__part(d, buf_span(&c->req->target));
+	digest__part(d, message__method(c->req));
+	digest__part(d, message__target(c->req));
 	digest__end(d, h);
 	h[6] = (unsigned char)(0x80 | (h[6] & 0x0f));
 	h[8] = (unsigned char)(0x80 | (h[8] & 0x3f));

@@ -20,7 +20,7 @@ static struct span host_of(const struct call *c)
 {
 	if (c->rebuilt)
 		return known_get(&c->ureq, KNOWN_X_FORWARDED_HOST);
-	return c->req->authority.n ? buf_span(&c->req->authority) : known_get(&c->creq, KNOWN_HOST);
+	return c->req->authority.n ? message__authority(c->req) : known_get(&c->creq, KNOWN_HOST);
 }
 
 /* The client named the port that it came to, unless a balancer stands between. */
@@ -56,7 +56,7 @@ static uint16_t port_of(const struct call *c)
 /* A request that was not seen: the path is in a header of the upstream leg, the query in its target. */
 static int rebuilt_target(const struct call *c, struct buf *out)
 {
-	struct span target = buf_span(&c->req->target), path = uri_path(target);
+	struct span target = message__target(c->req), path = uri_path(target);
 	int r = buf__append_span(out, span_trim(known_get(&c->ureq, KNOWN_X_FORWARDED_PATH)));
 
 	return r < 0 ? r : buf__append_span(out, span_skip(target, target.n ? path.n : 0));
@@ -69,7 +69,7 @@ int where_uri(const struct call *c, const struct settings *s, struct buf *out, s
 		.scheme = c->t->client->conn.key.tls ? SPAN_LIT("https") : SPAN_LIT("http"),
 		.host = host_of(c),
 		.port = port_of(c),
-		.target = buf_span(&c->req->target),
+		.target = message__target(c->req),
 	};
 	struct buf target;
 	int r = 0;
@@ -92,5 +92,5 @@ struct span where_route(const struct call *c)
 
 	if (c->rebuilt)
 		return span_trim(known_get(&c->ureq, KNOWN_X_FORWARDED_PATH));
-	return uri_path(uri_origin_form(buf_span(&c->req->target), &authority));
+	return uri_path(uri_origin_form(message__target(c->req), &authority));
 }

@@ -24,7 +24,7 @@ struct conn *conn__new(const struct proto_env *env, const struct conn_key *key, 
 {
 	struct conn *c;
 
-	if (env->budget->used > env->budget->max || sizeof(*c) > env->budget->max - env->budget->used) {
+	if (!wire_budget__room(env->budget, sizeof(*c))) {
 		errno = ENOSPC;
 		return NULL;
 	}
@@ -223,7 +223,7 @@ static bool hold(struct conn *c, enum direction dir, struct span *data, uint64_t
 		return over_limit(c);
 	*data = span_skip(*data, n);
 	account(c);
-	return c->env.budget->used <= c->env.budget->max || over_limit(c);
+	return wire_budget__room(c->env.budget, 0) || over_limit(c);
 }
 
 static bool start_proto(struct conn *c)

@@ -7,28 +7,18 @@
 #include "base/zalloc.h"
 #include "wire/proto.h"
 
-/* Bodies may take three quarters of what there is; the rest is kept for heads, without which nothing can be told. */
+/* A longer body takes its memory bit by bit. */
+#define SMALL_BODY 4096u
+
+/* Bodies may take so much that there is still room for heads, without which nothing can be told. */
 static uint64_t body_share(uint64_t max)
 {
-	return max - max / 4;
+	return max - max / 8;
 }
 
 static bool fits(uint64_t used, uint64_t more, uint64_t max)
 {
 	return used <= max && more <= max - used;
-}
-
-static void account(const struct proto_env *env, struct exchange *x, size_t mem)
-{
-	env->budget->used += mem - x->mem;
-	if (env->conn_used)
-		*env->conn_used += mem - x->mem;
-	x->mem = mem;
-}
-
-static void release(const struct proto_env *env, struct exchange *x)
-{
-	account(env, x, 0);
 }
 
 struct exchange *exchange__new(const struct proto_env *env, uint32_t stream, uint64_t t_ns)
@@ -38,7 +28,7 @@ struct exchange *exchange__new(const struct proto_env *env, uint32_t stream, uin
 	struct message_limits ml = {.header_bytes = l->header_bytes, .header_count = l->header_count};
 	struct exchange *x;
 
-	if (!fits(env->budget->used, sizeof(*x), env->budget->max)) {
+	if (!wire_budget__room(env->budget, sizeof(*x))) {
 		errno = ENOSPC;
 		return NULL;
 	}
@@ -57,7 +47,8 @@ struct exchange *exchange__new(const struct proto_env *env, uint32_t stream, uin
 	ml.body = upstream ? 0 : l->response_body;
 	message__init(&x->resp, &ml);
 	x->t_end_ns = t_ns;
-	account(env, x, sizeof(*x));
+	x->conn_used = env->conn_used;
+	wire_budget__charge(env->budget, x, sizeof(*x));
 	return x;
 }
 
@@ -71,10 +62,12 @@ int exchange__charge(const struct proto_env *env, struct exchange *x)
 	size_t mem = exchange_mem(x);
 	bool more = mem > x->mem;
 
-	account(env, x, mem);
+	wire_budget__charge(env->budget, x, mem);
+	if (x->req.body.cap || x->resp.body.cap)
+		wire_budget__lend(env->budget, x);
 	if (!more)
 		return 0;
-	if (env->budget->used > env->budget->max)
+	if (!wire_budget__room(env->budget, 0))
 		return -ENOSPC;
 	return env->conn_used && *env->conn_used > env->limits->conn_bytes ? -ENOSPC : 0;
 }
@@ -82,11 +75,8 @@ int exchange__charge(const struct proto_env *env, struct exchange *x)
 /* A body that cannot grow goes as a whole: its memory is what others need now. */
 static void drop_body(const struct proto_env *env, struct exchange *x, struct message *m)
 {
-	if (!m->body_truncated)
-		stats_inc(STAT_wire_bodies_dropped);
-	m->body_truncated = true;
-	buf__free(&m->body);
-	account(env, x, exchange_mem(x));
+	message__drop_body(m);
+	wire_budget__charge(env->budget, x, exchange_mem(x));
 }
 
 static bool may_grow(const struct proto_env *env, uint64_t more)
@@ -96,9 +86,17 @@ static bool may_grow(const struct proto_env *env, uint64_t more)
 	return !env->conn_used || fits(*env->conn_used, more, body_share(env->limits->conn_bytes));
 }
 
+/* The first allocation of a short body is the last. */
+static size_t room_for(const struct message *m, size_t take)
+{
+	if (!m->has_length || m->content_length > SMALL_BODY || m->content_length > m->body.max)
+		return take;
+	return m->content_length > take ? (size_t)m->content_length : take;
+}
+
 void exchange__body(const struct proto_env *env, struct exchange *x, struct message *m, struct span data)
 {
-	size_t take, cap = m->body.cap;
+	size_t take, room, cap = m->body.cap;
 
 	m->body_len += data.n;
 	if (!data.n || m->body_truncated)
@@ -107,12 +105,15 @@ void exchange__body(const struct proto_env *env, struct exchange *x, struct mess
 	if (take > data.n)
 		take = data.n;
 	if (m->body.n + take > cap) {
+		room = room_for(m, take);
 		/* A buffer doubles when it grows: that much must be free. */
-		if (!may_grow(env, 2 * (uint64_t)(m->body.n + take)) || buf__reserve(&m->body, take)) {
+		if (!may_grow(env, 2 * (uint64_t)(m->body.n + room)) ||
+			(cap ? buf__reserve(&m->body, take) : buf__reserve_exact(&m->body, room))) {
 			drop_body(env, x, m);
 			return;
 		}
-		account(env, x, x->mem + (m->body.cap - cap));
+		wire_budget__charge(env->budget, x, x->mem + (m->body.cap - cap));
+		wire_budget__lend(env->budget, x);
 	}
 	buf__append_some(&m->body, data.p, take);
 	m->body_truncated = take < data.n;
@@ -153,7 +154,9 @@ void exchange__finish(const struct proto_env *env, struct exchange *x, uint64_t 
 	x->t_end_ns = t_ns;
 	headers__end(&x->req.headers);
 	headers__end(&x->resp.headers);
-	release(env, x);
+	wire_budget__end_loan(env->budget, x);
+	wire_budget__charge(env->budget, x, 0);
+	x->conn_used = NULL;
 	x->mem = exchange_mem(x);
 	stats_inc(STAT_wire_exchanges);
 	env->sink.done(env->sink.ctx, x);
@@ -163,7 +166,8 @@ void exchange__discard(const struct proto_env *env, struct exchange *x)
 {
 	if (!x)
 		return;
-	release(env, x);
+	wire_budget__end_loan(env->budget, x);
+	wire_budget__charge(env->budget, x, 0);
 	exchange__free(x);
 }
 

@@ -33,6 +33,10 @@ struct exchange {
 	uint64_t t_end_ns;   /* when it was over: last byte or close */
 	uint32_t stands_for; /* calls: more than 1 while only a part of the connections is captured */
 	size_t mem;	     /* bytes that it takes: charged to the wire's budget until it is handed on */
+
+	/* Of the wire, until it is handed on. */
+	uint64_t *conn_used;		/* what its connection's exchanges take; NULL: not watched */
+	struct exchange *older, *newer; /* among those that hold bodies */
 };
 
 /* Frees both messages and the exchange. NULL is fine. */

@@ -53,15 +53,24 @@ static struct proto *h1conn__new(const struct proto_env *env, bool synced)
 		return NULL;
 	p->env = env;
 	h1calls__init(&p->calls, env->limits->pipeline);
-	p->req = (struct h1side){.reader = http1_reader__new(env->limits->header_bytes), .synced = synced};
-	p->resp = (struct h1side){.reader = http1_reader__new(env->limits->header_bytes), .synced = synced};
-	if (!p->req.reader || !p->resp.reader) {
-		h1conn__free(p);
-		errno = ENOMEM;
-		return NULL;
-	}
+	p->req.synced = p->resp.synced = synced;
 	h1conn__charge(p);
 	return p;
+}
+
+struct http1_reader *h1conn__reader(struct proto *p, struct h1side *s)
+{
+	if (!s->reader)
+		s->reader = http1_reader__new(p->env->limits->header_bytes);
+	return s->reader;
+}
+
+static void put_away(struct h1side *s)
+{
+	if (s->reading)
+		return;
+	http1_reader__free(s->reader);
+	s->reader = NULL;
 }
 
 struct h1call *h1conn__push(struct proto *p, uint64_t t_ns)
@@ -217,7 +226,7 @@ int h1conn__charge(struct proto *p)
 	int err = 0;
 
 	p->env->budget->used += mem - p->mem;
-	if (mem > p->mem && p->env->budget->used > p->env->budget->max)
+	if (mem > p->mem && !wire_budget__room(p->env->budget, 0))
 		err = -ENOSPC;
 	p->mem = mem;
 	if (first && first->x)
@@ -261,6 +270,8 @@ static enum proto_state h1conn__feed(struct proto *p, bool is_request, struct sp
 		return PROTO_GOOD;
 	st = is_request ? h1conn__requests(p, data, t_ns, start) : h1conn__responses(p, data, t_ns, start);
 	p->last = is_request ? H1LAST_REQUEST : H1LAST_RESPONSE;
+	put_away(&p->req);
+	put_away(&p->resp);
 	if (st == PROTO_GOOD && h1conn__charge(p))
 		st = h1conn__give_up(p, t_ns);
 	return st;

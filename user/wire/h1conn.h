@@ -10,9 +10,9 @@
 enum h1last { H1LAST_NONE, H1LAST_REQUEST, H1LAST_RESPONSE };
 
 struct h1side {
-	struct http1_reader *reader;
-	bool reading; /* in the middle of a message */
-	bool synced;  /* otherwise bytes are passed over until a message is known to begin */
+	struct http1_reader *reader; /* NULL between messages, which is how most connections are found */
+	bool reading;		     /* in the middle of a message */
+	bool synced;		     /* otherwise bytes are passed over until a message is known to begin */
 };
 
 struct proto {
@@ -35,6 +35,8 @@ void h1conn__response_gap(struct proto *p, uint64_t n, enum gap_cause cause, uin
 
 /* A call of the connection, its exchange made; NULL: a limit or no memory, the connection is to be given up. */
 struct h1call *h1conn__push(struct proto *p, uint64_t t_ns);
+/* Its reader, ready for a message to begin. NULL: no memory. */
+struct http1_reader *h1conn__reader(struct proto *p, struct h1side *s);
 /* Drop the youngest call, whose request turned out to be none; its response, if one was seen, stays. */
 void h1conn__drop_last(struct proto *p);
 /* Hand on the calls that are over, eldest first, and begin the one whose turn has come. */

@@ -45,7 +45,7 @@ static bool begin_message(struct proto *p, struct span *in, uint64_t t_ns, bool 
 		skip(p, in);
 	if (!in->n)
 		return false;
-	c = h1conn__push(p, t_ns);
+	c = h1conn__reader(p, &p->req) ? h1conn__push(p, t_ns) : NULL;
 	if (!c) {
 		*st = h1conn__give_up(p, t_ns);
 		return false;
@@ -117,7 +117,7 @@ static bool read_some(struct proto *p, struct span *in, uint64_t t_ns)
 		return true;
 	case HTTP1_HEAD:
 		/* Its first bytes may have been the beginning of a usual method without being one. */
-		if (c->tentative && !h1line_usual_method(buf_span(&m->method))) {
+		if (c->tentative && !h1line_usual_method(message__method(m))) {
 			http1_reader__reset(p->req.reader);
 			on_bad(p, c, in, t_ns);
 			return true;

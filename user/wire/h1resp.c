@@ -7,14 +7,20 @@ static struct message *message_of(struct h1call *c)
 	return c->x ? &c->x->resp : NULL;
 }
 
-static void begin_reading(struct proto *p, struct h1call *c)
+/* False: no memory, and given up. */
+static bool begin_reading(struct proto *p, struct h1call *c, uint64_t t_ns, enum proto_state *st)
 {
+	if (!h1conn__reader(p, &p->resp)) {
+		*st = h1conn__give_up(p, t_ns);
+		return false;
+	}
 	c->x->resp.end = MSG_OPEN;
 	if (c->is_bare)
 		http1_reader__begin_bare(p->resp.reader, &c->x->resp);
 	else
 		http1_reader__begin(p->resp.reader, &c->x->resp, false);
 	p->resp.reading = true;
+	return true;
 }
 
 static void stop_reading(struct proto *p)
@@ -77,8 +83,7 @@ static bool begin_unasked(struct proto *p, uint64_t t_ns, enum proto_state *st)
 	c->unasked = c->turn = c->req_over = true;
 	p->resp.synced = true;
 	stats_inc(STAT_wire_resyncs);
-	begin_reading(p, c);
-	return true;
+	return begin_reading(p, c, t_ns, st);
 }
 
 /* True when a message is being read now. */
@@ -93,8 +98,7 @@ static bool resync(struct proto *p, struct span *in, uint64_t t_ns, bool start, 
 		stats_inc(STAT_wire_resyncs);
 		c = h1calls__first(&p->calls);
 		c->doubtful = c->hole;
-		begin_reading(p, c);
-		return true;
+		return begin_reading(p, c, t_ns, st);
 	}
 	if (looks && !p->calls.n && !p->req.synced && p->last != H1LAST_RESPONSE)
 		return begin_unasked(p, t_ns, st);
@@ -111,10 +115,8 @@ static bool begin_message(struct proto *p, struct span *in, uint64_t t_ns, bool 
 {
 	struct h1call *c = h1calls__first(&p->calls);
 
-	if (p->resp.synced && c && !c->resp_over && c->x) {
-		begin_reading(p, c);
-		return true;
-	}
+	if (p->resp.synced && c && !c->resp_over && c->x)
+		return begin_reading(p, c, t_ns, st);
 	/* Nobody asked: whatever this is, the next response begins where a request says so. */
 	p->resp.synced = false;
 	return resync(p, in, t_ns, start, st);
@@ -134,7 +136,7 @@ static void interim(struct proto *p, struct h1call *c)
 static bool on_head(struct proto *p, struct h1call *c, uint64_t t_ns)
 {
 	struct message *m = message_of(c);
-	struct span method = buf_span(&c->x->req.method);
+	struct span method = message__method(&c->x->req);
 
 	if (m->status == 101 || (span_eq(method, SPAN_LIT("CONNECT")) && m->status >= 200 && m->status < 300)) {
 		m->head_done = true;

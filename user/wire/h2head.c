@@ -5,10 +5,6 @@
 void h2head__init(struct h2head *h, const struct wire_limits *limits)
 {
 	*h = (struct h2head){0};
-	buf__init(&h->method, limits->header_bytes);
-	buf__init(&h->target, limits->header_bytes);
-	buf__init(&h->authority, limits->header_bytes);
-	buf__init(&h->scheme, limits->header_bytes);
 	headers__init(&h->fields, limits->header_bytes, limits->header_count);
 }
 
@@ -28,9 +24,9 @@ static void set_status(struct h2head *h, struct span value)
 }
 
 /* The first one counts; one that comes again is refused by nginx. */
-static void set_once(struct h2head *h, struct buf *b, struct span value)
+static void set_once(struct h2head *h, struct kept *k, struct span value)
 {
-	if (!b->n && buf__append_span(b, value))
+	if (!k->n && headers__keep(&h->fields, value, k))
 		h->fields.overflow = true;
 }
 
@@ -82,6 +78,7 @@ static struct span all_crumbs(const struct headers *from, struct buf *b)
 
 static void rebuild(struct h2head *h, const struct wire_limits *limits, bool keep_cookie)
 {
+	struct kept *const parts[] = {&h->method, &h->target, &h->authority, &h->scheme};
 	struct headers from = h->fields;
 	struct buf crumbs;
 	bool done = !keep_cookie;
@@ -89,6 +86,12 @@ static void rebuild(struct h2head *h, const struct wire_limits *limits, bool kee
 	buf__init(&crumbs, limits->header_bytes);
 	headers__init(&h->fields, limits->header_bytes, limits->header_count);
 	h->fields.overflow = from.overflow;
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+		struct span s = headers__kept(&from, *parts[i]);
+
+		*parts[i] = (struct kept){0};
+		set_once(h, parts[i], s);
+	}
 	for (uint32_t i = 0; i < from.count; i++) {
 		struct span name = headers__name_at(&from, i);
 
@@ -114,33 +117,23 @@ void h2head__end(struct h2head *h, const struct wire_limits *limits)
 
 void h2head__free(struct h2head *h)
 {
-	buf__free(&h->method);
-	buf__free(&h->target);
-	buf__free(&h->authority);
-	buf__free(&h->scheme);
 	headers__free(&h->fields);
-}
-
-static void move_buf(struct buf *to, struct buf *from)
-{
-	buf__free(to);
-	*to = *from;
-	buf__init(from, from->max);
 }
 
 static void move_headers(struct headers *to, struct headers *from)
 {
 	headers__free(to);
+	headers__fit(from);
 	*to = *from;
 	headers__init(from, from->max_bytes, from->max_count);
 }
 
 void h2head__into_request(struct h2head *h, struct message *m)
 {
-	move_buf(&m->method, &h->method);
-	move_buf(&m->target, &h->target);
-	move_buf(&m->authority, &h->authority);
-	move_buf(&m->scheme, &h->scheme);
+	m->method = h->method;
+	m->target = h->target;
+	m->authority = h->authority;
+	m->scheme = h->scheme;
 	move_headers(&m->headers, &h->fields);
 	m->head_partial = h->unknown;
 }

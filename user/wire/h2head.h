@@ -7,9 +7,9 @@
 #include "wire/proto.h"
 
 struct h2head {
-	struct buf method, target, authority, scheme;
 	struct headers fields;
-	uint32_t cookies; /* fields named cookie among them */
+	struct kept method, target, authority, scheme; /* with the fields */
+	uint32_t cookies;			       /* fields named cookie among them */
 	uint16_t status;
 	bool has_status;
 	bool pseudo;  /* some pseudo-header field was there */

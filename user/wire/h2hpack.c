@@ -33,7 +33,7 @@ static void *mem_malloc(size_t n, void *budget)
 	struct wire_budget *b = budget;
 	struct block_head *h;
 
-	if (n > b->max || b->used > b->max - n)
+	if (!wire_budget__room(b, n))
 		return NULL;
 	h = malloc(sizeof(*h) + n);
 	if (!h)

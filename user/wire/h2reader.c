@@ -16,7 +16,7 @@ static bool account(struct h2reader *r)
 {
 	r->budget->used += r->block.cap - r->mem;
 	r->mem = r->block.cap;
-	return r->budget->used <= r->budget->max;
+	return wire_budget__room(r->budget, 0);
 }
 
 static void drop_block(struct h2reader *r)

@@ -5,6 +5,7 @@
 #include "base/hmap.h"
 #include "base/list.h"
 #include "base/stats.h"
+#include "base/zalloc.h"
 
 #define UNSEEN_RANGES 4
 
@@ -131,7 +132,7 @@ static struct h2_stream *open_stream(struct h2streams *s, uint32_t id, uint64_t 
 
 	if (!make_room(s, t_ns))
 		goto dropped;
-	st = calloc(1, sizeof(*st));
+	st = zalloc(sizeof(*st));
 	if (!st)
 		goto dropped;
 	st->id = id;
@@ -265,7 +266,7 @@ static void new_request(struct h2streams *s, struct h2head *h, const struct h2bl
 	set_length(m);
 	m->head_done = true;
 	m->t_head_ns = at->t_ns;
-	st->tunnel = span_eq(buf_span(&m->method), SPAN_LIT("CONNECT"));
+	st->tunnel = span_eq(message__method(m), SPAN_LIT("CONNECT"));
 	stats_inc(STAT_wire_messages);
 	if (s->env.sink.begun)
 		s->env.sink.begun(s->env.sink.ctx, st->x);

@@ -27,7 +27,7 @@ struct h2table {
 
 static bool charge(struct h2table *t, size_t n)
 {
-	if (n > t->budget->max || t->budget->used > t->budget->max - n)
+	if (!wire_budget__room(t->budget, n))
 		return false;
 	t->budget->used += n;
 	t->mem += n;

@@ -67,6 +67,23 @@ static uint32_t grown(uint32_t cap, uint32_t first, uint32_t need, uint32_t max)
 	return n > max ? max : (uint32_t)n;
 }
 
+/* The bytes get an allocation of their own again, so that either can grow. */
+static int take_apart(struct headers *h, uint32_t cap)
+{
+	/* What was placed and is to be adopted is counted in n and not there yet. */
+	uint32_t n = h->n < h->cap ? h->n : h->cap;
+	char *p = malloc(cap ? cap : 1);
+
+	if (!p)
+		return -ENOMEM;
+	if (n)
+		memcpy(p, h->bytes, n);
+	h->bytes = p;
+	h->cap = cap;
+	h->joint = false;
+	return 0;
+}
+
 static int reserve(struct headers *h, uint32_t n)
 {
 	uint32_t cap;
@@ -75,6 +92,8 @@ static int reserve(struct headers *h, uint32_t n)
 	if (n <= h->cap)
 		return 0;
 	cap = grown(h->cap, BYTES_FIRST, n, h->max_bytes + h->between);
+	if (h->joint)
+		return take_apart(h, cap);
 	p = realloc(h->bytes, cap);
 	if (!p)
 		return -ENOMEM;
@@ -97,6 +116,8 @@ static int room_field(struct headers *h)
 		return -ENOSPC;
 	if (h->count < h->fcap)
 		return 0;
+	if (h->joint && take_apart(h, h->cap))
+		return -ENOMEM;
 	cap = grown(h->fcap, FIELDS_FIRST, h->count + 1, h->max_count);
 	f = realloc(h->fields, cap * sizeof(*f));
 	if (!f)
@@ -104,6 +125,57 @@ static int room_field(struct headers *h)
 	h->fields = f;
 	h->fcap = cap;
 	return 0;
+}
+
+int headers__keep(struct headers *h, struct span s, struct kept *ret)
+{
+	uint32_t n = (uint32_t)s.n;
+	int err;
+
+	if (s.n > h->max_bytes || (uint64_t)h->max_bytes + h->between + s.n > INT32_MAX)
+		return -ENOSPC;
+	h->between += n;
+	err = reserve(h, h->n + n);
+	if (err) {
+		h->between -= n;
+		return err;
+	}
+	if (n)
+		memcpy(h->bytes + h->n, s.p, n);
+	*ret = (struct kept){.off = h->n, .n = n};
+	h->n += n;
+	return 0;
+}
+
+struct span headers__kept(const struct headers *h, struct kept k)
+{
+	if (!k.n || k.off > h->n || k.n > h->n - k.off)
+		return (struct span){0};
+	return span_of(h->bytes + k.off, k.n);
+}
+
+/* One allocation for all. A copy, and not a cut: what the section was built in goes back whole and serves the next. */
+void headers__fit(struct headers *h)
+{
+	size_t fields = h->count * sizeof(*h->fields);
+	char *p;
+
+	if (h->joint || (h->n == h->cap && h->count == h->fcap))
+		return;
+	p = fields + h->n ? malloc(fields + h->n) : NULL;
+	if (fields + h->n && !p)
+		return;
+	if (fields)
+		memcpy(p, h->fields, fields);
+	if (h->n)
+		memcpy(p + fields, h->bytes, h->n);
+	free(h->fields);
+	free(h->bytes);
+	h->fields = (struct header_field *)p;
+	h->bytes = p ? p + fields : NULL;
+	h->fcap = h->count;
+	h->cap = h->n;
+	h->joint = p != NULL;
 }
 
 void headers__abandon(struct headers *h)
@@ -321,7 +393,8 @@ void headers__free(struct headers *h)
 {
 	if (!h)
 		return;
-	free(h->bytes);
+	if (!h->joint)
+		free(h->bytes);
 	free(h->fields);
 	headers__init(h, h->max_bytes, h->max_count);
 }

@@ -12,16 +12,22 @@ struct header_field {
 	uint32_t hash; /* header_hash of the name */
 };
 
+/* Bytes that stand with the fields and are none of them. */
+struct kept {
+	uint32_t off, n;
+};
+
 struct headers {
 	char *bytes;
 	struct header_field *fields;
 	uint32_t n, cap;      /* bytes used, allocated */
-	uint32_t between;     /* of those used: a few for each field that are part of none, not counted by max_bytes */
+	uint32_t between;     /* of those used: what is part of no field, not counted by max_bytes */
 	uint32_t count, fcap; /* fields used, allocated */
 	uint32_t max_bytes, max_count;
 	uint32_t names; /* bits of the names that are there, by length and first letter */
 	bool overflow;	/* something did not fit and was left out */
 	bool open;	/* the last field is being built */
+	bool joint;	/* the bytes lie behind the fields, in one allocation */
 };
 
 /* Case-insensitive, unseeded on purpose: names that code looks for are hashed once at start. */
@@ -37,6 +43,13 @@ int headers__name(struct headers *h, struct span part);
 int headers__value(struct headers *h, struct span part);
 /* Call when the field is complete: trims the value's trailing OWS and computes the hash. */
 void headers__end(struct headers *h);
+/* What belongs to the head and is no field, as the parts of a start line: copied, each piece counted by itself against
+ * the maximum of bytes. No field may be open. 0; -ENOSPC, -ENOMEM: *ret untouched. */
+int headers__keep(struct headers *h, struct span s, struct kept *ret);
+struct span headers__kept(const struct headers *h, struct kept k);
+/* The section is complete, its last field ended: gives back what it does not need. Without memory for that it stays as
+ * it is. */
+void headers__fit(struct headers *h);
 /* Forget the field that is being built. A field that did not fit is forgotten already; what is given of it is refused.
  */
 void headers__abandon(struct headers *h);

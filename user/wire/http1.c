@@ -28,6 +28,7 @@
 #include <llhttp.h>
 #include <stdlib.h>
 
+#include "base/zalloc.h"
 #include "wire/h1body.h"
 #include "wire/h1fields.h"
 #include "wire/h1line.h"
@@ -150,7 +151,7 @@ static void begin_parser(struct http1_reader *r)
 
 struct http1_reader *http1_reader__new(uint32_t line_max)
 {
-	struct http1_reader *r = calloc(1, sizeof(*r));
+	struct http1_reader *r = zalloc(sizeof(*r));
 
 	if (r)
 		buf__init(&r->line, line_max);
@@ -159,11 +160,13 @@ struct http1_reader *http1_reader__new(uint32_t line_max)
 
 size_t http1_reader__mem(const struct http1_reader *r)
 {
-	return sizeof(*r) + r->line.cap;
+	return r ? sizeof(*r) + r->line.cap : 0;
 }
 
 void http1_reader__reset(struct http1_reader *r)
 {
+	if (!r)
+		return;
 	/* Start lines rarely come in pieces: nothing is kept for the next one. */
 	if (r->line.cap)
 		buf__free(&r->line);
@@ -200,7 +203,7 @@ static int take_request_line(struct message *m, struct span line)
 	m->major = q.major;
 	m->minor = q.minor;
 	/* Also of a line that nginx refuses: the event shows what could be read. */
-	if (buf__append_span(&m->method, q.method) || buf__append_span(&m->target, q.target))
+	if (headers__keep(&m->headers, q.method, &m->method) || headers__keep(&m->headers, q.target, &m->target))
 		return -ENOMEM;
 	return err;
 }
@@ -220,6 +223,8 @@ static int take_status_line(struct message *m, struct span line)
 
 void http1_reader__salvage(struct http1_reader *r)
 {
+	if (!r)
+		return;
 	if (r->at == AT_LINE && r->is_request && r->line.n)
 		take_request_line(r->m, buf_span(&r->line));
 	buf__clear(&r->line);
@@ -271,6 +276,7 @@ static enum http1_step section_over(struct http1_reader *r)
 {
 	if (r->section) {
 		headers__end(r->section);
+		headers__fit(r->section);
 		r->section = NULL;
 	}
 	r->at = r->trailers ? AT_END : AT_HEAD;

@@ -19,7 +19,7 @@ struct http1_reader;
 
 /* NULL and errno ENOMEM. */
 struct http1_reader *http1_reader__new(uint32_t line_max);
-/* Bytes that it holds at the moment, itself included. */
+/* Bytes that it holds at the moment, itself included. NULL: none. */
 size_t http1_reader__mem(const struct http1_reader *r);
 /* The next byte begins a message; it is filled into m, which must stay valid until END, BAD, forget or reset. */
 void http1_reader__begin(struct http1_reader *r, struct message *m, bool is_request);
@@ -29,7 +29,7 @@ void http1_reader__begin_bare(struct http1_reader *r, struct message *m);
 enum http1_step http1_reader__next(struct http1_reader *r, struct span *in, struct span *body);
 /* After HEAD: whatever its fields say, no body follows (answer to HEAD, 1xx, 204, 304). */
 void http1_reader__no_body(struct http1_reader *r);
-/* The message goes no further: what its unfinished start line tells is filled in. */
+/* The message goes no further: what its unfinished start line tells is filled in. NULL is fine. */
 void http1_reader__salvage(struct http1_reader *r);
 /* How many of the n bytes that are missing now belong to the body and are passed over. Fewer than n: the rest is not
  * known to be anything; call reset unless next (with an empty *in) says END. */
@@ -46,7 +46,7 @@ uint64_t http1_reader__body_ahead(const struct http1_reader *r);
 void http1_reader__forget(struct http1_reader *r);
 /* The present message ends with the connection. */
 bool http1_reader__until_close(const struct http1_reader *r);
-/* Stop in the middle of a message; begin comes next. */
+/* Stop in the middle of a message; begin comes next. NULL is fine. */
 void http1_reader__reset(struct http1_reader *r);
 void http1_reader__free(struct http1_reader *r); /* NULL is fine */
 

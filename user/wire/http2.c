@@ -40,7 +40,7 @@ static bool account(struct proto *p)
 
 	p->env.budget->used += mem - p->mem;
 	p->mem = mem;
-	return p->env.budget->used <= p->env.budget->max;
+	return wire_budget__room(p->env.budget, 0);
 }
 
 static void lose_place(struct half *h, uint64_t t_ns)

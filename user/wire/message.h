@@ -19,15 +19,15 @@ enum msg_end {
 
 struct message {
 	enum msg_end end;
-	uint8_t major, minor; /* 1.0, 1.1, 2.0 */
-	bool head_done;	      /* start line and header section are whole */
-	bool head_partial;    /* h2: some fields could not be decoded (table older than the agent) */
-	uint16_t status;      /* responses; final status, interim 1xx are counted only */
-	uint16_t interim;     /* how many 1xx came before */
-	struct buf method;    /* requests: as sent */
-	struct buf target;    /* requests: as sent (h2: ":path") */
-	struct buf authority; /* h2 ":authority"; empty otherwise */
-	struct buf scheme;    /* h2 ":scheme" */
+	uint8_t major, minor;  /* 1.0, 1.1, 2.0 */
+	bool head_done;	       /* start line and header section are whole */
+	bool head_partial;     /* h2: some fields could not be decoded (table older than the agent) */
+	uint16_t status;       /* responses; final status, interim 1xx are counted only */
+	uint16_t interim;      /* how many 1xx came before */
+	struct kept method;    /* requests: as sent; all four are kept with the headers */
+	struct kept target;    /* requests: as sent (h2: ":path") */
+	struct kept authority; /* h2 ":authority"; empty otherwise */
+	struct kept scheme;    /* h2 ":scheme" */
 	struct headers headers, trailers;
 
 	/* Body after transfer decoding (chunked removed), before content decoding. `body` is always an exact prefix:
@@ -52,8 +52,30 @@ struct message_limits {
 };
 
 void message__init(struct message *m, const struct message_limits *l);
+static inline struct span message__method(const struct message *m)
+{
+	return headers__kept(&m->headers, m->method);
+}
+
+static inline struct span message__target(const struct message *m)
+{
+	return headers__kept(&m->headers, m->target);
+}
+
+static inline struct span message__authority(const struct message *m)
+{
+	return headers__kept(&m->headers, m->authority);
+}
+
+static inline struct span message__scheme(const struct message *m)
+{
+	return headers__kept(&m->headers, m->scheme);
+}
+
 /* Forget a head, as after an interim response: what was counted and the allocations are kept. */
 void message__clear_head(struct message *m);
+/* What is held of the body goes as a whole, and nothing more is taken in. */
+void message__drop_body(struct message *m);
 /* Bytes allocated for it, itself not counted. */
 size_t message__mem(const struct message *m);
 /* Its memory, not the struct. NULL is fine. */

@@ -4,7 +4,7 @@
 #ifndef KT_WIRE_PROTO_H
 #define KT_WIRE_PROTO_H
 
-#include "wire/exchange.h"
+#include "wire/budget.h"
 
 /* All bounds of the stage, in bytes unless said otherwise. */
 struct wire_limits {
@@ -24,11 +24,6 @@ struct wire_limits {
 };
 
 void wire_limits_default(struct wire_limits *l);
-
-/* Memory that the stage holds, and the only way to ask for more of it. */
-struct wire_budget {
-	uint64_t used, max;
-};
 
 /* Why a connection ends, as ops->close and exchange__finish find it in the environment. */
 enum conn_ending {

@@ -127,12 +127,14 @@ struct kt_io {
 	__u32 cause; /* why the rest was not copied */
 	__u32 wake;  /* the reader is to be woken when these bytes are in the ring */
 	__u32 last;  /* the piece at hand is the last of the call */
+	__u32 spare; /* looked at once more, in case that the first look was left out */
+	__u32 pad;
 };
 
 /* Value of `watched`, keyed by tgid. */
 struct kt_watch {
 	__u32 flags;
-	__u32 done; /* the system call that the main thread is in was looked at: its spare need not */
+	__u32 pad;
 	struct kt_tls_call call;
 	struct kt_io io;
 };
@@ -162,6 +164,7 @@ struct kt_conn {
 	__u32 pid;
 	__s32 fd;
 	__u32 skips_seen;
+	__u32 seq[2]; /* what TCP calls the next byte, when a call was last looked at */
 	__u8 tls;
 	__u8 state;
 	__u8 origin;
@@ -184,9 +187,9 @@ struct kt_skip {
 	__u64 until[2];
 };
 
-_Static_assert(sizeof(struct kt_watch) == 120, "kt_watch");
+_Static_assert(sizeof(struct kt_watch) == 128, "kt_watch");
 _Static_assert(sizeof(struct kt_conn_key) == 16, "kt_conn_key");
-_Static_assert(sizeof(struct kt_conn) == 120, "kt_conn");
+_Static_assert(sizeof(struct kt_conn) == 128, "kt_conn");
 _Static_assert(sizeof(struct kt_skip) == 40, "kt_skip");
 
 /* Index into the per-CPU counters. */

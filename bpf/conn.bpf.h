@@ -119,8 +119,8 @@ static __noinline struct kt_conn *conn_new(struct kt_conn_key *key, __u64 file, 
 	return bpf_map_lookup_elem(&conns, key);
 }
 
-/* accept or connect gave fd a new socket. */
-static __noinline int conn_begins(__u32 pid, __s32 fd, __u32 origin)
+/* accept or connect gave fd a new socket. A spare comes to hear of it once more. */
+static __noinline int conn_begins(__u32 pid, __s32 fd, __u32 origin, bool spare)
 {
 	struct kt_conn_key key = {.obj = (__u32)fd, .pid = pid};
 	struct kt_conn *old = bpf_map_lookup_elem(&conns, &key);
@@ -128,7 +128,7 @@ static __noinline int conn_begins(__u32 pid, __s32 fd, __u32 origin)
 
 	if (old) {
 		/* A second connect(2) that asks how the first one went. */
-		if (old->file == file && old->origin == origin && origin == KT_CONNECTED)
+		if (old->file == file && old->origin == origin && (spare || origin == KT_CONNECTED))
 			return 0;
 		close_conn(old);
 		bpf_map_delete_elem(&conns, &key);

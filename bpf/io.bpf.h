@@ -39,30 +39,30 @@ static __always_inline struct kt_watch *watch_of(__u32 pid)
 }
 
 /* Where programs at system calls can be preempted, the kernel leaves out the run of one that is under way on this CPU
- * for another process. So there is a second of each, which comes after the first and has something to do only where the
- * first was left out. It serves the main thread: that one alone makes the calls of a worker's connections, but for
- * files that a pool of threads sends. */
-static __always_inline bool done_already(struct kt_watch *w, bool main_thread, const bool spare)
+ * for another process. So there is a second of each, a spare, which comes after the first and has something to do only
+ * where that one was left out. What tells is the number that TCP gives to the next byte: each call that moves any has
+ * its own. */
+static __noinline __u32 next_byte(__s32 fd, __u32 dir)
 {
-	if (!main_thread)
-		return spare;
-	if (!spare) {
-		w->done = 1;
-		return false;
-	}
-	if (!w->done)
-		return false;
-	w->done = 0;
-	return true;
+	struct sock *sk = tcp_sock(file_at(fd));
+	struct tcp_sock *tcp = (struct tcp_sock *)sk;
+
+	if (!sk || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
+		return 0;
+	return dir == KT_OUT ? BPF_CORE_READ(tcp, write_seq) : BPF_CORE_READ(tcp, copied_seq);
 }
 
-/* Whose call a program at a system call is to look at; NULL: nobody's, or the first of the two did. */
-static __always_inline struct kt_watch *watch_at_exit(const bool spare)
+static __always_inline bool seen_already(struct kt_conn *c, __s32 fd, __u32 dir, __u32 spare)
 {
-	__u64 id = bpf_get_current_pid_tgid();
-	struct kt_watch *w = watch_of(id >> 32);
+	__u32 seq;
 
-	return w && use_spares && done_already(w, (__u32)id == id >> 32, spare) ? 0 : w;
+	if (!use_spares)
+		return false;
+	seq = next_byte(fd, dir);
+	if (spare && (!seq || seq == c->seq[dir & 1]))
+		return true;
+	c->seq[dir & 1] = seq;
+	return false;
 }
 
 /* TLS records begin with a type of 20 to 23 and version 3.x; no HTTP message does. What is shorter than three bytes is
@@ -105,15 +105,15 @@ static __noinline int on_moved(struct kt_watch *w)
 		return 0;
 	if (c->state == KT_UNDECIDED && io->shape != KT_NODATA)
 		c->state = looks_cipher(io, c->origin) ? KT_CIPHER : KT_CLEAR;
-	return c->state == KT_CIPHER ? 0 : conn_moved(io, c);
+	return c->state == KT_CIPHER || seen_already(c, io->fd, io->dir, io->spare) ? 0 : conn_moved(io, c);
 }
 
 /* Bytes that went from file to socket, in whichever thread. */
-static __noinline int on_sendfile(__s32 fd, __u64 n)
+static __noinline int on_sendfile(__s32 fd, __u64 n, bool spare)
 {
 	struct kt_conn *c = conn_of_fd(bpf_get_current_pid_tgid() >> 32, fd);
 
-	if (!c || c->state == KT_CIPHER)
+	if (!c || c->state == KT_CIPHER || seen_already(c, fd, KT_OUT, spare))
 		return 0;
 	if (!is_left_out(c) && (c->opened || !open_conn(c))) {
 		settle(c, KT_OUT);
@@ -183,22 +183,26 @@ static __always_inline int on_transfer(struct kt_watch *w, __u32 call, struct pt
 }
 
 /* One system call, at its exit. `regs` still holds its arguments. */
-static __always_inline int on_syscall(struct kt_watch *w, __u32 call, struct pt_regs *regs, const bool typed, long ret)
+static __always_inline int on_syscall(
+	struct kt_watch *w, __u32 call, struct pt_regs *regs, const bool typed, long ret, const bool spare)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	__u32 pid = id >> 32;
 
 	switch (call) {
 	case CALL_ACCEPT:
-		return ret >= 0 ? conn_begins(pid, ret, KT_ACCEPTED) : 0;
+		return ret >= 0 ? conn_begins(pid, ret, KT_ACCEPTED, spare) : 0;
 	case CALL_CONNECT:
-		return ret == 0 || ret == -EINPROGRESS ? conn_begins(pid, ARG(1), KT_CONNECTED) : 0;
+		return ret == 0 || ret == -EINPROGRESS ? conn_begins(pid, ARG(1), KT_CONNECTED, spare) : 0;
 	case CALL_CLOSE:
 		return conn_ends(pid, (__u32)ARG(1), 0);
 	case CALL_SENDFILE:
-		return ret > 0 ? on_sendfile(ARG(1), ret) : 0;
+		return ret > 0 ? on_sendfile(ARG(1), ret, spare) : 0;
 	default:
-		return ret > 0 && pid == (__u32)id ? on_transfer(w, call, regs, typed, ret) : 0;
+		if (ret <= 0 || pid != (__u32)id)
+			return 0;
+		w->io.spare = spare;
+		return on_transfer(w, call, regs, typed, ret);
 	}
 }
 

@@ -14,14 +14,14 @@ char LICENSE[] SEC("license") = "GPL";
  * result is in them by now. The tracepoint has it, too, but real-time kernels do not tell right where. */
 static __always_inline int at_exit(__u32 call, const bool spare)
 {
-	struct kt_watch *w = watch_at_exit(spare);
+	struct kt_watch *w = watch_of(bpf_get_current_pid_tgid() >> 32);
 	struct pt_regs *regs;
 
 	if (!w)
 		return 0;
 	tally(KT_STAT_CALLS);
 	regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
-	return on_syscall(w, call, regs, true, PT_REGS_RC(regs));
+	return on_syscall(w, call, regs, true, PT_REGS_RC(regs), spare);
 }
 
 #define AT_EXIT(name, call)                                                                                            \
@@ -119,7 +119,7 @@ static __always_inline __u32 call_of(struct pt_regs *regs)
 
 static __always_inline int at_any_exit(struct bpf_raw_tracepoint_args *ctx, const bool spare)
 {
-	struct kt_watch *w = watch_at_exit(spare);
+	struct kt_watch *w = watch_of(bpf_get_current_pid_tgid() >> 32);
 	struct pt_regs *regs = (void *)ctx->args[0];
 	__u32 call;
 
@@ -127,7 +127,7 @@ static __always_inline int at_any_exit(struct bpf_raw_tracepoint_args *ctx, cons
 		return 0;
 	tally(KT_STAT_CALLS);
 	call = call_of(regs);
-	return call == CALL_NONE ? 0 : on_syscall(w, call, regs, false, ctx->args[1]);
+	return call == CALL_NONE ? 0 : on_syscall(w, call, regs, false, ctx->args[1], spare);
 }
 
 SEC("?raw_tp/sys_exit") int sys_any(struct bpf_raw_tracepoint_args *ctx)

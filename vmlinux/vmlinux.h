@@ -137,6 +137,11 @@ struct sock {
 	u16 sk_protocol;
 };
 
+struct tcp_sock {
+	u32 copied_seq;
+	u32 write_seq;
+};
+
 struct socket {
 	short type;
 	struct sock *sk;

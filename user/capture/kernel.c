@@ -397,11 +397,10 @@ void kernel__over(struct kernel *k, const struct conn_key *key)
 	bpf_map_delete_elem(bpf_map__fd(k->skel->maps.skips), &name);
 }
 
-/* Whether a run of it that the kernel left out may have been the last chance to see the call. Files may be sent by a
- * thread that no spare serves. */
+/* Whether a run of it that the kernel left out may have been the last chance to see the call. */
 static bool is_last(const struct kernel *k, const struct bpf_program *p)
 {
-	return !k->skel->rodata->use_spares || !is_call(p) || is_spare(p) || p == k->skel->progs.sys_sendfile64;
+	return !k->skel->rodata->use_spares || !is_call(p) || is_spare(p);
 }
 
 /* A worker's call that no program was run for is a hole in its streams that nobody knows of. The kernel counts such

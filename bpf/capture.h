@@ -187,10 +187,19 @@ struct kt_skip {
 	__u64 until[2];
 };
 
+/* What the program `tell` is run with. */
+struct kt_told {
+	struct kt_conn_key key;
+	struct kt_skip skip;
+	__u32 over; /* 1: there is nothing to say of it any more; `skip` is 0 */
+	__u32 pad;
+};
+
 _Static_assert(sizeof(struct kt_watch) == 128, "kt_watch");
 _Static_assert(sizeof(struct kt_conn_key) == 16, "kt_conn_key");
 _Static_assert(sizeof(struct kt_conn) == 128, "kt_conn");
 _Static_assert(sizeof(struct kt_skip) == 40, "kt_skip");
+_Static_assert(sizeof(struct kt_told) == 64, "kt_told");
 
 /* Index into the per-CPU counters. */
 enum kt_stat {

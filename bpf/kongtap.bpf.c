@@ -6,6 +6,7 @@
 #include "fit.bpf.h"
 #include "io.bpf.h"
 #include "proc.bpf.h"
+#include "tell.bpf.h"
 #include "tls.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -176,8 +177,13 @@ SEC("raw_tp/sched_process_exit") int proc_exit(struct bpf_raw_tracepoint_args *c
 	return on_exit((void *)ctx->args[0]);
 }
 
-/* Attached nowhere: run once, with a descriptor and its port. */
+/* The next two are attached nowhere, but run by the agent. This one once, with a descriptor and its port. */
 SEC("?raw_tp/fit") int fit(struct bpf_raw_tracepoint_args *ctx)
 {
 	return types_fit(ctx->args[0], ctx->args[1]);
+}
+
+SEC("?syscall") int tell(struct kt_told *told)
+{
+	return on_told(told);
 }

@@ -49,6 +49,8 @@ static bool applies(const struct bpf_program *p, const struct features *f, bool 
 
 	if (!loop && strncmp(bpf_program__name(p), "spare_", 6) == 0)
 		return false;
+	if (strcmp(section, "syscall") == 0)
+		return f->has[FEATURE_TELL];
 	return strncmp(section, "tp/", 3) != 0 || f->has[FEATURE_PT_REGS];
 }
 

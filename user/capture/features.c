@@ -138,6 +138,13 @@ static int try_steady(void)
 	return err == 0 ? -ENOTSUP : err == -ENOTSUP ? 0 : err;
 }
 
+static int try_tell(void)
+{
+	int r = libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_SYSCALL, NULL);
+
+	return r > 0 ? 0 : r < 0 ? r : -ENOTSUP;
+}
+
 static int try_uprobes(void)
 {
 	return readable("/sys/bus/event_source/devices/uprobe/type");
@@ -173,6 +180,7 @@ static const struct {
 	[FEATURE_LOOP] = {"loop", "loops in programs: vectored calls in one record", false, try_loop},
 	[FEATURE_GUARD] = {"preempt_guard", "programs in user functions safe from preemption", false, try_guard},
 	[FEATURE_STEADY] = {"steady_calls", "programs at system calls are not preempted", false, try_steady},
+	[FEATURE_TELL] = {"tell", "what is told of connections holds no program up", false, try_tell},
 	[FEATURE_UPROBES] = {"uprobes", "probes in user programs, for TLS", false, try_uprobes},
 	[FEATURE_MULTI] = {"multi_uprobe", "many probes with one link", false, uprobe_try_multi},
 	[FEATURE_MAP_FILES] = {"map_files", "mapped files opened as they are mapped", false, try_map_files},

@@ -14,6 +14,7 @@ enum feature {
 	FEATURE_LOOP,	   /* bpf_loop (5.17): vectored calls in one record */
 	FEATURE_GUARD,	   /* bpf_preempt_disable (6.10) */
 	FEATURE_STEADY,	   /* programs at system calls are not preempted (before 7.2); else each has a spare */
+	FEATURE_TELL,	   /* maps changed by a program that the agent runs (5.14); else by bpf(2) */
 	FEATURE_UPROBES,   /* needed for TLS: uprobes at all */
 	FEATURE_MULTI,	   /* one link for many uprobes (6.6); else one each */
 	FEATURE_MAP_FILES, /* /proc/PID/map_files: the very file that is mapped; else its path */

@@ -124,6 +124,7 @@ static int configure(struct kernel *k, const struct features *f, const struct ke
 	k->skel->rodata->wake_bytes = size / WAKE_PART;
 	choose_programs(k, f);
 	bpf_program__set_autoload(k->skel->progs.fit, o->btf != NULL);
+	bpf_program__set_autoload(k->skel->progs.tell, f->has[FEATURE_TELL]);
 	return bpf_map__set_max_entries(k->skel->maps.data, size);
 }
 
@@ -162,6 +163,12 @@ static int attach(struct kernel *k, struct bpf_program *p, struct bpf_link *link
 	return 0;
 }
 
+/* Attached to nothing: run by the agent. */
+static bool is_ours(const struct kernel *k, const struct bpf_program *p)
+{
+	return p == k->skel->progs.fit || p == k->skel->progs.tell;
+}
+
 /* Programs of the host as a whole, on system calls or on processes, the first `most` of them. The TLS ones wait for a
  * library. */
 static int attach_these(struct kernel *k, bool calls, size_t most)
@@ -173,7 +180,7 @@ static int attach_these(struct kernel *k, bool calls, size_t most)
 	{
 		const char *section = bpf_program__section_name(p);
 
-		if (!most || !bpf_program__autoload(p) || is_tls(p) || is_call(p) != calls || p == k->skel->progs.fit)
+		if (!most || !bpf_program__autoload(p) || is_tls(p) || is_call(p) != calls || is_ours(k, p))
 			continue;
 		if (is_syscall(p))
 			err = attach(k, p, bpf_program__attach_tracepoint(p, "syscalls", strrchr(section, '/') + 1));
@@ -373,28 +380,46 @@ void kernel__sweep(struct kernel *k, uint32_t pid)
 		bpf_map_delete_elem(fd, &key);
 }
 
+/* 0 or negative errno. */
+static int tell(struct kernel *k, struct kt_told *told)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = told, .ctx_size_in = sizeof(*told));
+	int map = bpf_map__fd(k->skel->maps.skips), err;
+
+	if (bpf_program__autoload(k->skel->progs.tell)) {
+		err = bpf_prog_test_run_opts(bpf_program__fd(k->skel->progs.tell), &run);
+		return err ? err : (int)run.retval;
+	}
+	err = told->over ? bpf_map_delete_elem(map, &told->key)
+			 : bpf_map_update_elem(map, &told->key, &told->skip, BPF_ANY);
+	return err ? -errno : 0;
+}
+
 int kernel__skip(struct kernel *k, const struct conn_key *key, const struct byte_range useless[2])
 {
-	struct kt_conn_key name = {.obj = key->obj, .pid = key->pid, .tls = key->tls};
-	struct kt_skip skip = {
-		.gen = key->gen,
-		.from = {[KT_IN] = useless[DIR_IN].from, [KT_OUT] = useless[DIR_OUT].from},
-		.until = {[KT_IN] = useless[DIR_IN].until, [KT_OUT] = useless[DIR_OUT].until},
+	struct kt_told told = {
+		.key = {.obj = key->obj, .pid = key->pid, .tls = key->tls},
+		.skip =
+			{
+				.gen = key->gen,
+				.from = {[KT_IN] = useless[DIR_IN].from, [KT_OUT] = useless[DIR_OUT].from},
+				.until = {[KT_IN] = useless[DIR_IN].until, [KT_OUT] = useless[DIR_OUT].until},
+			},
 	};
+	int err = tell(k, &told);
 
-	if (bpf_map_update_elem(bpf_map__fd(k->skel->maps.skips), &name, &skip, BPF_ANY))
-		return -errno;
 	/* The programs look there only when this has changed. */
-	__atomic_add_fetch(&k->skel->bss->skips_epoch, 1, __ATOMIC_RELEASE);
-	return 0;
+	if (!err)
+		__atomic_add_fetch(&k->skel->bss->skips_epoch, 1, __ATOMIC_RELEASE);
+	return err;
 }
 
 /* By number and not by life: a later life under the same number is told of after the end of this one. */
 void kernel__over(struct kernel *k, const struct conn_key *key)
 {
-	struct kt_conn_key name = {.obj = key->obj, .pid = key->pid, .tls = key->tls};
+	struct kt_told told = {.key = {.obj = key->obj, .pid = key->pid, .tls = key->tls}, .over = 1};
 
-	bpf_map_delete_elem(bpf_map__fd(k->skel->maps.skips), &name);
+	tell(k, &told);
 }
 
 /* Whether a run of it that the kernel left out may have been the last chance to see the call. */

@@ -224,8 +224,10 @@ static const int forbidden[] = {
 	CALL(syslog),
 };
 
-/* Programs and types are loaded by the time the filter comes; afterwards maps are used and links are made. */
+/* Programs and types are loaded by the time the filter comes; afterwards maps are used, links are made, and one of our
+ * programs is run. */
 static const int bpf_allowed[] = {
+	BPF_PROG_TEST_RUN,
 	BPF_MAP_LOOKUP_ELEM,
 	BPF_MAP_UPDATE_ELEM,
 	BPF_MAP_DELETE_ELEM,

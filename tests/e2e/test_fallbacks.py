@@ -11,8 +11,7 @@ from lib import KONGTAP, Agent, Checks, Gateway, GatewayError, Workdir, client, 
 
 CALLS = int(os.environ.get("KONGTAP_TEST_CALLS", "300"))
 WAYS = ("loop", "tracefs", "preempt_guard,multi_uprobe,steady_calls", "placement", "map_files,tell",
-        "task_pt_regs,loop,tracefs,preempt_guard,steady_calls,multi_uprobe,placement,map_files,"
-        "tell")
+        "task_pt_regs,loop,tracefs,preempt_guard,steady_calls,multi_uprobe,placement,map_files")
 NEEDED = {"btf": "CONFIG_DEBUG_INFO_BTF", "bpf": "BPF programs cannot be loaded", "ringbuf": "BPF ring buffer"}  # what `run` says
 
 

@@ -165,6 +165,23 @@ static void old_ones_are_taken_whether_full_or_not(void **state)
 	queue__free(q);
 }
 
+/* Two full batches are one: not one full batch and the beginning of the next. */
+static void what_is_a_backlog(void **state)
+{
+	static const bool want[] = {false, false, false, false, false, true, true};
+	struct queue *q = queue_of(&small);
+
+	(void)state;
+	assert_false(queue__backlog(q));
+	for (int i = 0; i < 7; i++) {
+		assert_int_equal(give(q, "{}"), 0);
+		assert_int_equal(queue__backlog(q), want[i]);
+	}
+	finish(q, queue__take(q, clock_mono_ns(), UINT64_MAX / 2));
+	assert_false(queue__backlog(q));
+	queue__free(q);
+}
+
 static void a_closed_queue_takes_no_more(void **state)
 {
 	struct queue *q = queue_of(&small);
@@ -255,6 +272,7 @@ int main(void)
 		cmocka_unit_test(both_bounds_hold_for_what_was_taken_too),
 		cmocka_unit_test(an_untaken_batch_is_first_again),
 		cmocka_unit_test(old_ones_are_taken_whether_full_or_not),
+		cmocka_unit_test(what_is_a_backlog),
 		cmocka_unit_test(a_closed_queue_takes_no_more),
 		cmocka_unit_test(the_sender_hears_of_first_full_and_crowded),
 		cmocka_unit_test(nothing_is_lost_between_threads),

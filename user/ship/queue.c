@@ -8,7 +8,7 @@
 
 /* Empty batches kept for reuse: enough that the steady state allocates nothing. */
 #define SPARE_MAX 4
-#define SPARE_BYTES_MAX (256u << 10)
+#define SPARE_BYTES_MAX (1u << 20)
 
 struct queue {
 	struct queue_limits limits;

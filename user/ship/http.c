@@ -15,6 +15,8 @@
 #define RESPONSE_HEAD_MAX 65536
 #define POST_ANSWER_MAX 65536
 #define URL_MAX 2048
+/* A usual batch goes in one system call, and not in pieces of 64 KiB with a look at all sockets after each. */
+#define UPLOAD_BUFFER (256L << 10)
 
 /* One easy handle, used again and again so that its connection stays. */
 struct slot {
@@ -192,6 +194,7 @@ static int slot_init(struct http *h, struct slot *slot)
 	curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, o->keepalive < 1000 ? 1L : (long)(o->keepalive / 1000));
 	curl_easy_setopt(e, CURLOPT_FORBID_REUSE, o->keepalive ? 0L : 1L);
 	curl_easy_setopt(e, CURLOPT_PIPEWAIT, 1L);
+	curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER);
 	curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, o->tls_verify ? 1L : 0L);
 	curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, o->tls_verify ? 2L : 0L);
 	curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);

@@ -97,7 +97,7 @@ uint64_t evidence_of_upstream(const struct exchange *x)
 	const struct headers *h = &x->req.headers;
 	struct span path = headers__get(h, SPAN_LIT("x-forwarded-path"));
 
-	if (!path.p || !evidence_proxied(&x->req))
+	if (!path.p)
 		return 0;
 	return fold(x->conn.key.pid, message__method(&x->req), headers__get(h, SPAN_LIT("x-forwarded-host")),
 		headers__get(h, SPAN_LIT("x-forwarded-port")), without_query(path),

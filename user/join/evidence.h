@@ -11,7 +11,8 @@
 
 /* Does this upstream-leg request carry the marks of a proxied call? */
 bool evidence_proxied(const struct message *req);
-/* Of a client-leg exchange / an upstream-leg exchange of the same worker; equal when they fit. 0: nothing to go by. */
+/* Of a client-leg exchange / an upstream-leg exchange of the same worker; equal when they fit. 0: nothing to go by.
+ * The upstream one is known to be proxied. */
 uint64_t evidence_of_client(const struct exchange *x);
 uint64_t evidence_of_upstream(const struct exchange *x);
 

@@ -37,7 +37,7 @@ struct work {
 	struct body req_body, resp_body;
 	bool have_req_body;
 	struct uri_layout layout;
-	struct span ip;
+	struct span ip, request_id;
 	char ip_text[ENDPOINT_TEXT_LEN];
 	char status_text[8];
 	char id[TXN_ID_LEN + 1];
@@ -294,6 +294,7 @@ static int make_event(struct work *w)
 		.req_headers = &m->request_view,
 		.resp_headers = &m->response_view,
 		.ip = w->ip,
+		.request_id = w->request_id,
 		.transaction_id = w->id,
 		.weight = w->weight,
 	};
@@ -331,7 +332,9 @@ static void handle(struct moesif *m, const struct transaction *t)
 	r = identifier__run(m->identifier, &w.call, &w.who);
 	if (r == 0) {
 		w.ip = where_ip(&w.call, w.ip_text);
-		if (txn_id_make(&w.call, m->settings.o->disable_transaction_id, m->digest, w.id) == TXN_ID_PLUGIN)
+		w.request_id = txn_kong_request_id(&w.call);
+		if (txn_id_make(&w.call, w.request_id, m->settings.o->disable_transaction_id, m->digest, w.id) ==
+			TXN_ID_PLUGIN)
 			plugin_watch__on_id(&m->plugin);
 		if (!sampled(&w)) {
 			stats_inc(STAT_txn_sampled_out);

@@ -268,7 +268,7 @@ static void write_metadata(struct json_out *o, const struct event_parts *p)
 
 	json_put_lit(o, ",\"metadata\":{\"kong\":{\"protocol\":");
 	json_put_string(o, protocol(c));
-	write_text(o, SPAN_LIT("request_id"), txn_kong_request_id(c));
+	write_text(o, SPAN_LIT("request_id"), p->request_id);
 	write_service(o, c);
 	write_latency(o, p);
 	if (c->t->client->upgraded)

@@ -22,7 +22,7 @@ struct event_parts {
 	const struct identity *who;
 	const struct body *req_body, *resp_body;
 	const struct header_view *req_headers, *resp_headers;
-	struct span uri, ip;
+	struct span uri, ip, request_id;
 	const char *transaction_id;
 	struct kong_latency latency;
 	uint32_t weight;

@@ -127,7 +127,8 @@ static void derive(const struct call *c, struct digest *d, char out[TXN_ID_LEN +
 	dashed(hex, out);
 }
 
-enum txn_id_from txn_id_make(const struct call *c, bool no_plugin_id, struct digest *d, char out[TXN_ID_LEN + 1])
+enum txn_id_from txn_id_make(
+	const struct call *c, struct span request_id, bool no_plugin_id, struct digest *d, char out[TXN_ID_LEN + 1])
 {
 	struct span id = no_plugin_id || from_cache(c) ? (struct span){NULL, 0} : txn_plugin_id(c);
 	char hex[REQUEST_ID_LEN];
@@ -137,9 +138,8 @@ enum txn_id_from txn_id_make(const struct call *c, bool no_plugin_id, struct dig
 		out[TXN_ID_LEN] = 0;
 		return TXN_ID_PLUGIN;
 	}
-	id = from_cache(c) ? (struct span){NULL, 0} : txn_kong_request_id(c);
-	if (id.n) {
-		lower_into(hex, id);
+	if (request_id.n && !from_cache(c)) {
+		lower_into(hex, request_id);
 		dashed(hex, out);
 		return TXN_ID_KONG;
 	}

@@ -31,11 +31,17 @@ size_t utf8_char(const unsigned char *p, size_t n)
 
 bool utf8_valid(struct span s)
 {
+	const uint64_t beyond_ascii = ~0ULL / 255 * 128;
 	size_t i = 0;
 
 	while (i < s.n) {
-		size_t n = utf8_char((const unsigned char *)s.p + i, s.n - i);
+		size_t n;
 
+		if (s.n - i >= 8 && !(span_word(s.p + i) & beyond_ascii)) {
+			i += 8;
+			continue;
+		}
+		n = utf8_char((const unsigned char *)s.p + i, s.n - i);
 		if (!n)
 			return false;
 		i += n;

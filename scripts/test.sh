@@ -16,7 +16,8 @@ logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 started=$SECONDS
 
-# Runs a command, shows its failures and its skips, adds up its lines "ok …", "FAIL …" or "not ok …", "skip …".
+# Runs a command, shows its failures, its skips and its lines "= …", adds up its lines "ok …", "FAIL …" or "not ok …",
+# "skip …".
 counted() {
 	local name=$1; shift
 	local log=$logs/${name//\//_} rc=0 ok bad skip
@@ -33,6 +34,7 @@ counted() {
 		bad=1
 		echo "not ok - $name: ran no test"
 	fi
+	grep -aE '^= ' "$log" | cut -c 3-
 	while read -r line; do reasons+=("$line"); done < <(grep -E '^skip ' "$log")
 	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
 	printf '%-28s %4d ok %3d failed %3d skipped  (%d s)\n' "$name" "$ok" "$bad" "$skip" "$((SECONDS - started))"

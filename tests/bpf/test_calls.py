@@ -19,6 +19,7 @@ WAYS = {
 
 def main():
     passed = failed = 0
+    verified = []
     if os.geteuid():
         print("skipped: needs root\n0 passed, 0 failed")
         return 0
@@ -33,9 +34,11 @@ def main():
                     print(f"{match.group(1)} - {label}: {match.group(2)}")
                     passed += match.group(1) == "ok"
                     failed += match.group(1) == "FAIL"
+                    verified += re.findall(r"(\S+) with bpf_loop: \d+ instructions, (\d+) verified", line)
             if done.returncode and "FAIL" not in done.stdout:
                 print(f"FAIL - {label}: exit code {done.returncode}: {done.stderr[-500:]}")
                 failed += 1
+    print(f"= Linux {os.uname().release}, instructions verified: {', '.join(' '.join(pair) for pair in verified)}")
     print(f"{passed} passed, {failed} failed")
     return failed != 0
 

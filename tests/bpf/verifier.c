@@ -47,7 +47,7 @@ static bool applies(const struct bpf_program *p, const struct features *f, bool 
 {
 	const char *section = bpf_program__section_name(p);
 
-	if (!loop && strncmp(bpf_program__name(p), "spare_", 6) == 0)
+	if (strncmp(bpf_program__name(p), "spare_", 6) == 0 && (!loop || f->has[FEATURE_STEADY]))
 		return false;
 	if (strcmp(section, "syscall") == 0)
 		return f->has[FEATURE_TELL];

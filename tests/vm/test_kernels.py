@@ -39,6 +39,15 @@ def judge(name, release, text):
     return lines
 
 
+def summary(name, release, lines, seconds):
+    """What is shown of a cell even where the rest is not: its outcome, and what the verifier had to look at for each program."""
+    counts = [sum(line.startswith(outcome) for line in lines) for outcome in ("ok", "FAIL")]
+    looked = [f"{program} {n}" for line in lines
+              for program, n in re.findall(r"verifier here: (\S+) with\S* bpf_loop: \d+ instructions, (\d+) verified", line)]
+    return [f"= Linux {name} ({release}): {counts[0]} ok, {counts[1]} failed, {seconds:.0f} s",
+            *([f"= Linux {name}, instructions verified: {', '.join(looked)}"] if looked else [])]
+
+
 def fetch(name):
     """(release, image), or the line that says why there is none. A kernel of this host's own release is there or something
     is wrong; others come and go with their release."""
@@ -55,7 +64,8 @@ def run_cell(name, archives):
     release, image = found
     began = time.monotonic()
     text = boot(KERNELS[name], image, archives[KERNELS[name].arch], SECONDS, tests=TESTS or ORDINARY.get(name, ()))
-    return judge(name, release, text) + [f"# Linux {name}: {time.monotonic() - began:.0f} s"]
+    lines = judge(name, release, text)
+    return lines + summary(name, release, lines, time.monotonic() - began)
 
 
 def build(arch):

@@ -16,6 +16,9 @@ from vm import HOST_RELEASE, KERNELS, ROOT, VmError, boot, initramfs, kernel
 
 TESTS = tuple(filter(None, os.environ.get("KONGTAP_TEST_KERNEL_TESTS", "").split(",")))
 SECONDS = int(os.environ.get("KONGTAP_TEST_VM_SECONDS", "600"))
+# The kernel patches code that another of its CPUs runs, by way of a breakpoint; an emulated CPU met the breakpoint when the patch
+# was done (once in some fifty starts). BPF programs cannot do that.
+EMULATOR = "Oops: int3"
 # The longest first. What two kernels show about the life of a gateway need not be shown by a third; and these do not interrupt
 # programs ("preempt").
 SHORT = ("verifier", "check_command", "calls", "tlscalls", "from_the_start", "http2", "loss_is_accounted")
@@ -62,9 +65,13 @@ def run_cell(name, archives):
     if isinstance(found, str):
         return [found]
     release, image = found
-    began = time.monotonic()
-    text = boot(KERNELS[name], image, archives[KERNELS[name].arch], SECONDS, tests=TESTS or ORDINARY.get(name, ()))
-    lines = judge(name, release, text)
+    began, lines = time.monotonic(), []
+    for _ in range(2):
+        text = boot(KERNELS[name], image, archives[KERNELS[name].arch], SECONDS, tests=TESTS or ORDINARY.get(name, ()))
+        if EMULATOR not in text:
+            break
+        lines = [f"# Linux {name}: the first machine died of {EMULATOR}, a fault of its emulator"]
+    lines += judge(name, release, text)
     return lines + summary(name, release, lines, time.monotonic() - began)
 
 

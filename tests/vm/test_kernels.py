@@ -17,7 +17,7 @@ from vm import HOST_RELEASE, KERNELS, ROOT, VmError, boot, initramfs, kernel
 TESTS = tuple(filter(None, os.environ.get("KONGTAP_TEST_KERNEL_TESTS", "").split(",")))
 SECONDS = int(os.environ.get("KONGTAP_TEST_VM_SECONDS", "600"))
 # The kernel patches code that another of its CPUs runs, by way of a breakpoint; an emulated CPU met the breakpoint when the patch
-# was done (once in some fifty starts). BPF programs cannot do that.
+# was done (seen once, on 6.12-rt). BPF programs cannot do that.
 EMULATOR = "Oops: int3"
 # The longest first. What two kernels show about the life of a gateway need not be shown by a third; and these do not interrupt
 # programs ("preempt").

@@ -11,7 +11,9 @@ static inline void *zalloc(size_t n)
 {
 	void *p = malloc(n);
 
+#ifndef __clang_analyzer__ /* it takes p for another one behind this */
 	__asm__("" : "+r"(p));
+#endif
 	return p ? memset(p, 0, n) : NULL;
 }
 

@@ -129,6 +129,9 @@ struct kt_io {
 	__u32 last;  /* the piece at hand is the last of the call */
 	__u32 spare; /* looked at once more, in case that the first look was left out */
 	__u32 pad;
+	__u64 run;     /* HTTP/2: where the bytes begin that are to be copied next … */
+	__u32 run_len; /* … and how many they are so far */
+	__u32 dropped; /* some of the call's bytes need no copying */
 };
 
 /* Value of `watched`, keyed by tgid. */
@@ -150,6 +153,14 @@ enum kt_state {
 	KT_UNDECIDED = 0, /* no byte seen yet */
 	KT_CLEAR,
 	KT_CIPHER, /* TLS records: what they hold is seen at the TLS library, or not at all */
+};
+
+/* What the first bytes of its calls say that a connection speaks. */
+enum kt_speech {
+	KT_SPEECH_UNKNOWN = 0,
+	KT_SPEECH_HTTP1,
+	KT_SPEECH_HTTP2, /* from its first byte on, with an entry in `h2conns` */
+	KT_SPEECH_OTHER, /* nothing that is known, or HTTP/2 whose beginning was not seen */
 };
 
 /* Value of `conns`. */
@@ -176,7 +187,49 @@ struct kt_conn {
 	__u32 settled; /* when what was passed over was told last, in units of 2^30 ns */
 	__u32 run; /* bytes copied in run_dir since the other side last spoke, or since the reader was woken for them */
 	__u8 run_dir;
-	__u8 pad[3];
+	__u8 speech;   /* enum kt_speech */
+	__u8 peeks;    /* calls whose first bytes said nothing of it */
+	__u8 turn_dir; /* HTTP/1: the side that spoke last … */
+	__u32 turn;    /* … and how much since the other did, or since its message began */
+	__u32 pad;
+	__u64 owed_ns;	 /* when the latest of what is owed moved */
+	__u64 last_five; /* the last bytes of a turn of which no more is copied */
+};
+
+/* How one direction of an HTTP/2 connection is followed, frame by frame. */
+enum kt_h2_mode {
+	KT_H2_COPY = 0,
+	KT_H2_DROP,    /* the header of the frame is copied, its payload is not */
+	KT_H2_SWALLOW, /* nothing of the frame is: one frame is told in place of many (see bpf/h2.bpf.h) */
+};
+
+#define KT_H2_SLOTS 8
+
+struct kt_h2_slot {
+	__u32 stream; /* 0: free */
+	__u32 bytes;  /* of its DATA frames */
+};
+
+struct kt_h2_dir {
+	__u32 left; /* of the payload at hand (or of the client's preface) */
+	__u8 on;    /* the place of the frames is known */
+	__u8 mode;  /* of the payload at hand */
+	__u8 have;  /* bytes of the next frame's header that came already … */
+	__u8 pad;
+	__u8 head[24]; /* … and which; longer than it need be, for the verifier */
+	/* Frames passed over and not told yet, all of one stream and one after the other. */
+	__u32 stream;
+	__u32 frames;
+	__u32 payload; /* theirs, as far as it came */
+	__u32 pad2;
+	struct kt_h2_slot slots[KT_H2_SLOTS]; /* the streams with the longest bodies */
+};
+
+/* Value of `h2conns`, keyed as `conns`. */
+struct kt_h2 {
+	__u64 gen;
+	struct kt_h2_dir dir[2];
+	struct kt_h2_dir trial; /* where a call is looked at before anything is copied */
 };
 
 /* Value of `skips`: user space knows that the bytes between these positions are of no use. Until all ones: none ever
@@ -195,11 +248,25 @@ struct kt_told {
 	__u32 pad;
 };
 
-_Static_assert(sizeof(struct kt_watch) == 128, "kt_watch");
+/* What the program `owed` is run with, and fills in. */
+struct kt_owed {
+	struct kt_conn_key key;
+	__u64 gen;
+	__u32 dir;
+	__u32 found; /* 1: the connection lives, and the rest is about it */
+	__u64 pos;   /* after the last byte that moved in this direction */
+	__u64 owed;  /* bytes up to pos that were passed over and not told */
+	__u64 t_ns;  /* when the last of them moved */
+};
+
+_Static_assert(sizeof(struct kt_watch) == 144, "kt_watch");
 _Static_assert(sizeof(struct kt_conn_key) == 16, "kt_conn_key");
-_Static_assert(sizeof(struct kt_conn) == 128, "kt_conn");
+_Static_assert(sizeof(struct kt_conn) == 152, "kt_conn");
 _Static_assert(sizeof(struct kt_skip) == 40, "kt_skip");
 _Static_assert(sizeof(struct kt_told) == 64, "kt_told");
+_Static_assert(sizeof(struct kt_owed) == 56, "kt_owed");
+_Static_assert(sizeof(struct kt_h2_dir) == 112, "kt_h2_dir");
+_Static_assert(sizeof(struct kt_h2) == 344, "kt_h2");
 
 /* Index into the per-CPU counters. */
 enum kt_stat {

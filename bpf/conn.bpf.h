@@ -4,7 +4,7 @@
 #ifndef KT_BPF_CONN_H
 #define KT_BPF_CONN_H
 
-#include "emit.bpf.h"
+#include "h2.bpf.h"
 
 /* Bytes of one direction in a row after which the reader is woken. */
 #define RUN_BYTES (64 << 10)
@@ -71,6 +71,8 @@ static __noinline int end_conn(struct kt_conn *c, __u32 limited)
 	struct kt_close *r;
 	__u64 now;
 
+	if (c->speech == KT_SPEECH_HTTP2)
+		h2_end(c);
 	if (!c->opened)
 		return 0;
 	settle(c, KT_IN);
@@ -247,13 +249,29 @@ static __noinline int conn_moved(struct kt_io *io, struct kt_conn *c)
 		conn_skips(c);
 	if (passed_over(io, c))
 		return 0;
+	if (c->speech == KT_SPEECH_UNKNOWN)
+		learn_speech(io, c);
+	io->budget = call_bytes;
+	if (c->speech == KT_SPEECH_HTTP1 && beyond_turn(io, c))
+		return 0;
 	if (!c->opened && open_conn(c)) {
+		if (c->speech == KT_SPEECH_HTTP2)
+			h2_end(c);
 		c->pos[io->dir & 1] += io->n;
 		return 0;
 	}
 	settle(c, io->dir);
 	c->more = 0;
 	count_run(io, c);
+	if (have_loop() && c->speech == KT_SPEECH_HTTP2) {
+		struct kt_h2 *h = h2_of(c);
+
+		if (h)
+			h2_begin_late(io, c, &h->dir[io->dir & 1]);
+		if (h && h->dir[io->dir & 1].on && io->shape != KT_NODATA)
+			return h2_emit(io, c, h);
+		h2_passed(c, io->dir, io->n);
+	}
 	return emit(io, c);
 }
 

@@ -40,17 +40,18 @@ static __always_inline void data_head(struct kt_data *d, struct kt_conn *c, __u3
 	c->more = 1;
 }
 
-/* `n` bytes, at `pos`, that will never come. */
-static __noinline int put_gap(struct kt_conn *c, __u32 dir, __u64 pos, __u64 n, __u32 cause)
+/* `n` bytes, at `pos`, that will never come, and moved at `when`. Five arguments are the most: the cause is in the
+ * second byte of `dir`. */
+static __noinline int put_gap_of(struct kt_conn *c, __u32 dir, __u64 pos, __u64 n, __u64 when)
 {
-	__u64 now = bpf_ktime_get_ns();
+	__u32 cause = dir >> 8;
 	struct kt_data *d = bpf_ringbuf_reserve(&data, sizeof(*d), 0);
 
 	if (!d) {
 		count(KT_STAT_LOST_DATA);
 		return -1;
 	}
-	data_head(d, c, dir, now);
+	data_head(d, c, dir & 1, when);
 	d->pos = pos;
 	d->len = 0;
 	d->gap = n;
@@ -59,14 +60,19 @@ static __noinline int put_gap(struct kt_conn *c, __u32 dir, __u64 pos, __u64 n, 
 	return 0;
 }
 
-/* What was passed over because user space said so is told in one record before the next that has bytes. */
+static __always_inline int put_gap(struct kt_conn *c, __u32 dir, __u64 pos, __u64 n, __u32 cause)
+{
+	return put_gap_of(c, (dir & 1) | cause << 8, pos, n, bpf_ktime_get_ns());
+}
+
+/* What was passed over because it is of no use is told in one record before the next that has bytes. */
 static __noinline int settle(struct kt_conn *c, __u32 dir)
 {
 	__u64 n = c->owed[dir & 1];
 
 	if (n) {
 		c->owed[dir & 1] = 0;
-		put_gap(c, dir, c->pos[dir & 1] - n, n, KT_CAUSE_LIMIT);
+		put_gap_of(c, (dir & 1) | KT_CAUSE_LIMIT << 8, c->pos[dir & 1] - n, n, c->owed_ns);
 	}
 	return 0;
 }
@@ -112,8 +118,12 @@ static __noinline int put_piece(struct kt_io *io, struct kt_conn *c)
 		put(io, c, 2048);
 	else if (n <= 4096)
 		put(io, c, 4096);
+	else if (n <= 6144)
+		put(io, c, 6144);
 	else if (n <= 8192)
 		put(io, c, 8192);
+	else if (n <= 12288)
+		put(io, c, 12288);
 	else
 		put(io, c, KT_PIECE);
 	c->pos[io->dir & 1] += io->piece;
@@ -185,12 +195,78 @@ static __always_inline bool have_loop(void)
 	return use_loop && bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop);
 }
 
+/* How a chunked body ends that has no trailers: "0", CR LF, CR LF. */
+#define CHUNKED_END 0x300d0a0d0aULL
+#define FIVE_BYTES 0xffffffffffULL
+
+/* Where the last bytes of a vectored call are; in *ret_n how many of them, at most 5, in one segment. It may have moved
+ * less than its segments hold. */
+static __noinline __u64 last_of_segments(struct kt_io *io, __u64 *ret_n)
+{
+	__u64 before = 0;
+	struct iovec v;
+
+	for (__u32 i = 0; i < 64; i++) {
+		if (i >= io->segments || bpf_probe_read_user(&v, sizeof(v), (void *)(io->at + i * sizeof(v))))
+			return 0;
+		if (before + v.iov_len >= io->n) {
+			*ret_n = io->n - before;
+			return (__u64)v.iov_base + (io->n - before);
+		}
+		before += v.iov_len;
+	}
+	return 0;
+}
+
+/* The last five bytes of a direction after this call, as a number: `had` are those before it. What is not known of them
+ * is zero. */
+static __noinline __u64 last_five(struct kt_io *io, __u64 had)
+{
+	__u64 n = io->n, end = io->at + n;
+	__u8 b[8] = {};
+
+	if (io->shape == KT_NODATA)
+		return 0;
+	if (io->shape == KT_SEGMENTS) {
+		end = last_of_segments(io, &n);
+		if (n != io->n)
+			had = 0;
+	}
+	if (n > 5)
+		n = 5;
+	if (!end || bpf_probe_read_user(b, n, (void *)(end - n)))
+		return 0;
+	for (__u32 i = 0; i < 5; i++)
+		if (i < n)
+			had = had << 8 | b[i];
+	return had & FIVE_BYTES;
+}
+
+/* The end of a chunked body, which is where the direction is now. */
+static __noinline int put_chunked_end(struct kt_conn *c, __u32 dir)
+{
+	__u64 now = bpf_ktime_get_ns();
+	struct kt_data *d = bpf_ringbuf_reserve(&data, sizeof(*d) + 8, 0);
+
+	if (!d) {
+		count(KT_STAT_LOST_DATA);
+		return -1;
+	}
+	data_head(d, c, dir & 1, now);
+	d->pos = c->pos[dir & 1] - 5;
+	d->len = 5;
+	__builtin_memcpy(d + 1, "0\r\n\r\n\0\0", 8);
+	bpf_ringbuf_submit(d, wake_flags(sizeof(*d) + 8, false));
+	return 0;
+}
+
 static __noinline int walk_all(struct kt_io *io, struct kt_conn *c)
 {
 	struct walk w = {.io = io, .c = c};
+	bool ends = have_loop() && io->n > io->budget && last_five(io, 0) == CHUNKED_END;
+	__u64 gap;
 
 	io->left = io->n;
-	io->budget = call_bytes;
 	io->cause = KT_CAUSE_LIMIT;
 	if (have_loop()) {
 		bpf_loop(WALK_STEPS, walk_step, &w, 0);
@@ -199,17 +275,21 @@ static __noinline int walk_all(struct kt_io *io, struct kt_conn *c)
 			if (walk_step(i, &w))
 				break;
 	}
-	if (io->left) {
-		put_gap(c, io->dir, c->pos[io->dir & 1], io->left, io->cause);
-		c->pos[io->dir & 1] += io->left;
-	}
-	return 0;
+	if (!io->left)
+		return 0;
+	/* Where a chunked body ends is to be seen, however much of it is left out. */
+	ends = ends && io->left > 5;
+	gap = ends ? io->left - 5 : io->left;
+	put_gap(c, io->dir, c->pos[io->dir & 1], gap, io->cause);
+	c->pos[io->dir & 1] += io->left;
+	return ends ? put_chunked_end(c, io->dir) : 0;
 }
 
 /* The segments of a small call, brought together in one record. The verifier knows that the offset is within `room` and
  * the length within `step`, not that their sum is within `room`: so `step` is reserved on top, and larger segments are
- * taken in two or three steps. */
-#define GATHER_STEP(room) ((room) / 2)
+ * taken in two or three steps, in the large rooms in up to nine: there it is room that counts, and elsewhere steps. */
+#define GATHER_STEP(room) ((room) >= 8192 ? (room) / 8 : (room) / 2)
+#define GATHER_STEPS (IOV_MAX + 16)
 struct gather {
 	struct kt_io *io;
 	struct kt_data *d;
@@ -268,6 +348,16 @@ static long gather_4k(__u32 i, struct gather *g)
 	return gather_step(g, 4096);
 }
 
+static long gather_8k(__u32 i, struct gather *g)
+{
+	return gather_step(g, 8192);
+}
+
+static long gather_12k(__u32 i, struct gather *g)
+{
+	return gather_step(g, 12288);
+}
+
 static long gather_16k(__u32 i, struct gather *g)
 {
 	return gather_step(g, KT_PIECE);
@@ -288,7 +378,7 @@ static __always_inline int gather(
 	io->left = io->n;
 	io->piece = 0;
 	g.d = d;
-	bpf_loop(IOV_MAX + 4, step, &g, 0);
+	bpf_loop(GATHER_STEPS, step, &g, 0);
 	d->len = io->piece;
 	d->gap = io->left;
 	if (io->left) {
@@ -313,6 +403,10 @@ static __noinline int gather_all(struct kt_io *io, struct kt_conn *c)
 		gather(io, c, 2048, gather_2k);
 	else if (io->n <= 4096)
 		gather(io, c, 4096, gather_4k);
+	else if (io->n <= 8192)
+		gather(io, c, 8192, gather_8k);
+	else if (io->n <= 12288)
+		gather(io, c, 12288, gather_12k);
 	else
 		gather(io, c, KT_PIECE, gather_16k);
 	c->pos[io->dir & 1] += io->n;
@@ -333,7 +427,8 @@ static __always_inline bool passed_over(struct kt_io *io, struct kt_conn *c)
 	c->owed[dir] += io->n;
 	if (c->skip[dir] == ~0ULL)
 		return true;
-	now = bpf_ktime_get_ns() >> 30;
+	c->owed_ns = bpf_ktime_get_ns();
+	now = c->owed_ns >> 30;
 	if (now != c->settled || end == c->skip[dir]) {
 		c->settled = now;
 		settle(c, dir);

@@ -117,6 +117,8 @@ static __noinline int on_sendfile(__s32 fd, __u64 n, bool spare)
 		return 0;
 	if (!is_left_out(c) && (c->opened || !open_conn(c))) {
 		settle(c, KT_OUT);
+		if (c->speech == KT_SPEECH_HTTP2)
+			h2_passed(c, KT_OUT, n);
 		c->more = 0;
 		put_gap(c, KT_OUT, c->pos[KT_OUT], n, KT_CAUSE_NODATA);
 	}

@@ -177,7 +177,7 @@ SEC("raw_tp/sched_process_exit") int proc_exit(struct bpf_raw_tracepoint_args *c
 	return on_exit((void *)ctx->args[0]);
 }
 
-/* The next two are attached nowhere, but run by the agent. This one once, with a descriptor and its port. */
+/* The next three are attached nowhere, but run by the agent. This one once, with a descriptor and its port. */
 SEC("?raw_tp/fit") int fit(struct bpf_raw_tracepoint_args *ctx)
 {
 	return types_fit(ctx->args[0], ctx->args[1]);
@@ -186,4 +186,9 @@ SEC("?raw_tp/fit") int fit(struct bpf_raw_tracepoint_args *ctx)
 SEC("?syscall") int tell(struct kt_told *told)
 {
 	return on_told(told);
+}
+
+SEC("?syscall") int owed(struct kt_owed *o)
+{
+	return on_asked(o);
 }

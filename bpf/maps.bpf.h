@@ -21,6 +21,10 @@ volatile __u32 ready;
 volatile __u32 skips_epoch;
 /* While the agent costs too much: accepted connections whose number has one of these bits set are left out. */
 volatile __u32 sample_mask;
+/* Set when user space has said how much of a body it wants; until then everything is copied. */
+volatile __u32 body_limits;
+/* … by direction, on client legs. On upstream legs no body is wanted. */
+volatile __u32 body_keep[2];
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -43,6 +47,22 @@ struct {
 	__type(key, struct kt_conn_key);
 	__type(value, struct kt_skip);
 } skips SEC(".maps");
+
+/* Whose entry finds no room is copied as a whole. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct kt_conn_key);
+	__type(value, struct kt_h2);
+} h2conns SEC(".maps");
+
+/* What an entry of `h2conns` begins as: too large for a stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct kt_h2);
+} h2blank SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

@@ -17,4 +17,20 @@ static __always_inline int on_told(struct kt_told *t)
 	return bpf_map_update_elem(&skips, &key, &skip, BPF_ANY);
 }
 
+/* And what it asks. */
+static __always_inline int on_asked(struct kt_owed *o)
+{
+	struct kt_conn_key key = o->key;
+	struct kt_conn *c = bpf_map_lookup_elem(&conns, &key);
+	__u32 dir = o->dir & 1;
+
+	if (!c || c->gen != o->gen)
+		return 0;
+	o->found = 1;
+	o->pos = c->pos[dir];
+	o->owed = c->owed[dir];
+	o->t_ns = c->owed_ns;
+	return 0;
+}
+
 #endif

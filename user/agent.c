@@ -252,6 +252,15 @@ static void tick(struct agent *a, uint64_t t_ns)
 		recorder__flush(a->recorder);
 }
 
+/* Tells the kernel side how much of bodies is of use. */
+static void tell_bodies(struct agent *a)
+{
+	bool wanted = governor_bodies(a->governor.level);
+
+	source__bodies(
+		a->source, wanted ? a->config->wire.request_body : 0, wanted ? a->config->wire.response_body : 0);
+}
+
 /* Tells kernel side and pipeline; what the ring held at that time has been handed on before. */
 static void govern(struct agent *a, uint64_t now_ns)
 {
@@ -274,6 +283,7 @@ static void govern(struct agent *a, uint64_t now_ns)
 		return;
 	}
 	apply(a, &rec);
+	tell_bodies(a);
 }
 
 static void take_remote(struct agent *a)
@@ -343,6 +353,7 @@ static void reload(struct agent *a)
 	config__take_live(a->config, fresh);
 	moesif__set_options(a->moesif, &a->config->moesif);
 	conns__set_bodies(a->conns, a->config->wire.request_body, a->config->wire.response_body);
+	tell_bodies(a);
 	config__free(fresh);
 	log_info("config", "configuration reloaded (identification, masks, bodies, sampling, filters, log level)");
 	if (restart)
@@ -454,8 +465,10 @@ static int run_live(struct agent *a)
 	int err;
 
 	err = watch(a, source__fd(a->source));
-	if (!err)
+	if (!err) {
+		tell_bodies(a);
 		err = source__activate(a->source);
+	}
 	if (err) {
 		log_err("capture", "cannot start capturing: %s", strerror(-err));
 		return err;

@@ -125,6 +125,7 @@ static int configure(struct kernel *k, const struct features *f, const struct ke
 	choose_programs(k, f);
 	bpf_program__set_autoload(k->skel->progs.fit, o->btf != NULL);
 	bpf_program__set_autoload(k->skel->progs.tell, f->has[FEATURE_TELL]);
+	bpf_program__set_autoload(k->skel->progs.owed, f->has[FEATURE_TELL]);
 	return bpf_map__set_max_entries(k->skel->maps.data, size);
 }
 
@@ -166,7 +167,7 @@ static int attach(struct kernel *k, struct bpf_program *p, struct bpf_link *link
 /* Attached to nothing: run by the agent. */
 static bool is_ours(const struct kernel *k, const struct bpf_program *p)
 {
-	return p == k->skel->progs.fit || p == k->skel->progs.tell;
+	return p == k->skel->progs.fit || p == k->skel->progs.tell || p == k->skel->progs.owed;
 }
 
 /* Programs of the host as a whole, on system calls or on processes, the first `most` of them. The TLS ones wait for a
@@ -362,15 +363,14 @@ bool kernel__captures(const struct kernel *k, uint32_t pid)
 	return bpf_map_lookup_elem(bpf_map__fd(k->skel->maps.watched), &pid, &w) == 0 && (w.flags & KT_WATCH_TRAFFIC);
 }
 
-void kernel__sweep(struct kernel *k, uint32_t pid)
+static void sweep(int fd, size_t max, uint32_t pid)
 {
-	int fd = bpf_map__fd(k->skel->maps.conns);
 	struct kt_conn_key key, next, *at = NULL;
-	unsigned steps = 0;
+	size_t steps = 0;
 
 	/* A key that was deleted sends the walk back to its start: so the next one is fetched first. The bound is for a
 	 * map that others keep changing. */
-	while (bpf_map_get_next_key(fd, at, &next) == 0 && steps++ < 4 * bpf_map__max_entries(k->skel->maps.conns)) {
+	while (bpf_map_get_next_key(fd, at, &next) == 0 && steps++ < 4 * max) {
 		if (at && key.pid == pid)
 			bpf_map_delete_elem(fd, &key);
 		key = next;
@@ -378,6 +378,12 @@ void kernel__sweep(struct kernel *k, uint32_t pid)
 	}
 	if (at && key.pid == pid)
 		bpf_map_delete_elem(fd, &key);
+}
+
+void kernel__sweep(struct kernel *k, uint32_t pid)
+{
+	sweep(bpf_map__fd(k->skel->maps.conns), bpf_map__max_entries(k->skel->maps.conns), pid);
+	sweep(bpf_map__fd(k->skel->maps.h2conns), bpf_map__max_entries(k->skel->maps.h2conns), pid);
 }
 
 /* 0 or negative errno. */
@@ -412,6 +418,37 @@ int kernel__skip(struct kernel *k, const struct conn_key *key, const struct byte
 	if (!err)
 		__atomic_add_fetch(&k->skel->bss->skips_epoch, 1, __ATOMIC_RELEASE);
 	return err;
+}
+
+void kernel__bodies(struct kernel *k, uint32_t request, uint32_t response)
+{
+	__atomic_store_n(&k->skel->bss->body_keep[KT_IN], request, __ATOMIC_RELAXED);
+	__atomic_store_n(&k->skel->bss->body_keep[KT_OUT], response, __ATOMIC_RELAXED);
+	__atomic_store_n(&k->skel->bss->body_limits, 1, __ATOMIC_RELEASE);
+}
+
+int kernel__owed(const struct kernel *k, const struct conn_key *key, enum direction dir, struct kernel_owed *ret)
+{
+	struct kt_owed o = {
+		.key = {.obj = key->obj, .pid = key->pid, .tls = key->tls},
+		.gen = key->gen,
+		.dir = dir == DIR_IN ? KT_IN : KT_OUT,
+	};
+	LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = &o, .ctx_size_in = sizeof(o));
+	struct kt_conn c;
+	int err;
+
+	if (bpf_program__autoload(k->skel->progs.owed)) {
+		err = bpf_prog_test_run_opts(bpf_program__fd(k->skel->progs.owed), &run);
+		if (err || !o.found)
+			return err ? err : -ENOENT;
+		*ret = (struct kernel_owed){.pos = o.pos, .owed = o.owed, .t_ns = o.t_ns};
+		return 0;
+	}
+	if (bpf_map_lookup_elem(bpf_map__fd(k->skel->maps.conns), &o.key, &c) || c.gen != key->gen)
+		return -ENOENT;
+	*ret = (struct kernel_owed){.pos = c.pos[o.dir], .owed = c.owed[o.dir], .t_ns = c.owed_ns};
+	return 0;
 }
 
 /* By number and not by life: a later life under the same number is told of after the end of this one. */
@@ -485,6 +522,7 @@ void kernel__pause(struct kernel *k)
 	detach_calls(k);
 	/* A connection that ends now, and whose number another takes, is not seen. */
 	clear(bpf_map__fd(k->skel->maps.conns), bpf_map__max_entries(k->skel->maps.conns));
+	clear(bpf_map__fd(k->skel->maps.h2conns), bpf_map__max_entries(k->skel->maps.h2conns));
 }
 
 int kernel__resume(struct kernel *k)

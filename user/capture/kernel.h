@@ -39,6 +39,16 @@ bool kernel__captures(const struct kernel *k, uint32_t pid);
 void kernel__sweep(struct kernel *k, uint32_t pid);
 /* These bytes of this connection need not be copied; until UINT64_MAX: none of all that come. `useless` by enum
  * direction. It replaces what was said before. 0 or negative errno. */
+/* How much of a body is wanted, on client legs; of those on upstream legs nothing is. The kernel copies no more, or not
+ * much more, from here on; until this is called it copies everything. */
+void kernel__bodies(struct kernel *k, uint32_t request, uint32_t response);
+/* What the kernel has passed over in a direction and not told yet. 0; -ENOENT: the connection is over. */
+struct kernel_owed {
+	uint64_t pos;  /* after the last byte that moved */
+	uint64_t owed; /* bytes up to pos that were passed over and not told */
+	uint64_t t_ns; /* when the last of them moved */
+};
+int kernel__owed(const struct kernel *k, const struct conn_key *key, enum direction dir, struct kernel_owed *ret);
 int kernel__skip(struct kernel *k, const struct conn_key *key, const struct byte_range useless[2]);
 /* The connection is over: its place is free again. What the programs have read of it they go on with. */
 void kernel__over(struct kernel *k, const struct conn_key *key);

@@ -20,6 +20,12 @@ void source__ignore(struct source *s, const struct conn_key *key)
 	s->ops->ignore(s, key);
 }
 
+void source__bodies(struct source *s, uint32_t request, uint32_t response)
+{
+	if (s->ops->bodies)
+		s->ops->bodies(s, request, response);
+}
+
 void source__skip(struct source *s, const struct conn_key *key, const struct byte_range useless[2])
 {
 	if (s->ops->skip)

@@ -48,6 +48,9 @@ void source__ignore(struct source *s, const struct conn_key *key);
 void source__skip(struct source *s, const struct conn_key *key, const struct byte_range useless[2]);
 /* It is over: what was said of it by these two is forgotten. */
 void source__over(struct source *s, const struct conn_key *key);
+/* Bytes that are wanted of a body on a client leg; of those on upstream legs none are. From here on the kernel copies
+ * not much more: what it leaves out comes as gaps (GAP_LIMIT). Until then it copies everything. Ignored by a replay. */
+void source__bodies(struct source *s, uint32_t request, uint32_t response);
 /* Workers being watched. */
 size_t source__workers(const struct source *s);
 

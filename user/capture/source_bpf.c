@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/stats.h"
 #include "capture/discover.h"
+#include "capture/ends.h"
 #include "capture/intake.h"
 #include "capture/ring.h"
 #include "capture/source_ops.h"
@@ -50,6 +51,7 @@ struct source_bpf {
 	struct discover *discover;
 	struct tls_attach *tls;
 	struct tls_report report;
+	struct ends ends;
 	uint64_t ring_peak; /* most bytes seen waiting in the data ring */
 	struct record_sink sink;
 	int epoll, timer;
@@ -211,8 +213,10 @@ static void read_rings(struct source_bpf *s)
 		s->ring_peak = waiting;
 	drain_control(s);
 	mark = intake__mark(s->intake);
-	if (ring__read(s->data, on_data, s) == RING_DONE)
-		intake__settle(s->intake, mark);
+	if (ring__read(s->data, on_data, s) != RING_DONE)
+		return;
+	intake__settle(s->intake, mark);
+	s->told += ends__round(&s->ends, s->kernel, s->sink);
 }
 
 /* Looking for gateways. */
@@ -310,6 +314,8 @@ static void bpf_skip(struct source *base, const struct conn_key *key, const stru
 {
 	int err = kernel__skip(self(base)->kernel, key, useless);
 
+	if (!err)
+		ends__said(&self(base)->ends, key, useless);
 	if (err)
 		log_debug("capture", "bytes of a connection cannot be marked as useless: %s", strerror(-err));
 }
@@ -319,6 +325,11 @@ static void bpf_ignore(struct source *base, const struct conn_key *key)
 	static const struct byte_range all[2] = {{0, UINT64_MAX}, {0, UINT64_MAX}};
 
 	bpf_skip(base, key, all);
+}
+
+static void bpf_bodies(struct source *base, uint32_t request, uint32_t response)
+{
+	kernel__bodies(self(base)->kernel, request, response);
 }
 
 static void bpf_over(struct source *base, const struct conn_key *key)
@@ -424,6 +435,7 @@ static const struct source_ops source_bpf_ops = {
 	.ignore = bpf_ignore,
 	.skip = bpf_skip,
 	.over = bpf_over,
+	.bodies = bpf_bodies,
 	.workers = bpf_workers,
 	.wall_offset = bpf_wall_offset,
 	.each_tls = bpf_each_tls,

@@ -114,10 +114,12 @@ static void write_completeness(struct json_out *o, struct span name, const struc
 		json_put_lit(o, "\":");
 		json_put_string(o, facts[i].text);
 	}
-	json_put_lit(o, ",\"");
-	json_put_raw(o, name);
-	json_put_lit(o, "_body_bytes\":");
-	json_put_u64(o, m->body_len);
+	if (!m->body_len_framed) {
+		json_put_lit(o, ",\"");
+		json_put_raw(o, name);
+		json_put_lit(o, "_body_bytes\":");
+		json_put_u64(o, m->body_len);
+	}
 	json_put_lit(o, ",\"");
 	json_put_raw(o, name);
 	if (b->truncated)

@@ -6,9 +6,10 @@
 #include "base/stats.h"
 #include "wire/preamble.h"
 
-#define HELD_MAX 4096	     /* a PROXY preamble with its extensions, or the beginning of a start line */
-#define SKIP_MIN (64u << 10) /* telling costs a system call */
-#define TURNS_MAX 16	     /* HTTP shows itself in two changes of direction at the latest */
+#define HELD_MAX 4096	      /* a PROXY preamble with its extensions, or the beginning of a start line */
+#define SKIP_MIN (64u << 10)  /* telling costs a system call */
+#define TURN_HEAD (64u << 10) /* of a turn this much is copied whatever it is (bpf/turn.bpf.h) */
+#define TURNS_MAX 16	      /* HTTP shows itself in two changes of direction at the latest */
 
 enum verdict { SPEAKS_NO, SPEAKS_MAYBE, SPEAKS_YES };
 
@@ -353,16 +354,31 @@ bool conn__gap(struct conn *c, enum direction dir, uint64_t n, enum gap_cause ca
 	return true;
 }
 
+void conn__turn(struct conn *c, enum direction dir, uint64_t pos)
+{
+	if (c->turn == dir)
+		return;
+	c->turn = (uint8_t)dir;
+	c->turn_from[dir] = pos;
+}
+
 bool conn__skip(struct conn *c, enum direction dir)
 {
 	struct byte_range *told = &c->skip[dir];
 	uint64_t n, keep = 0, until;
+	bool last = false, worth, silent;
 
 	if (c->state != CONN_SPEAKS || !c->ops->useless)
 		return false;
-	n = c->ops->useless(c->proto, carries_requests(c->facts.leg, dir), &keep);
-	if (n < keep || n - keep < SKIP_MIN || __builtin_add_overflow(c->stream[dir].next, n, &until) ||
-		until < told->until + SKIP_MIN)
+	n = c->ops->useless(c->proto, carries_requests(c->facts.leg, dir), &keep, &last);
+	if (keep > n)
+		keep = n;
+	if (__builtin_add_overflow(c->stream[dir].next, n, &until) || until <= told->until)
+		return false;
+	worth = n - keep >= SKIP_MIN && until - told->until >= SKIP_MIN;
+	/* The kernel may get silent before the end of the message, and is to tell when it is there. */
+	silent = last && until - c->turn_from[dir] > TURN_HEAD;
+	if (!worth && !silent)
 		return false;
 	*told = (struct byte_range){.from = c->stream[dir].next + keep, .until = until};
 	return true;

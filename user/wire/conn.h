@@ -25,6 +25,7 @@ struct conn {
 	struct proto *proto;
 	struct stream stream[2];   /* by enum direction */
 	struct byte_range skip[2]; /* what the capture was told that is of no use */
+	uint64_t turn_from[2];	   /* where a direction was when it began to speak after the other */
 	struct buf held;	   /* its first bytes, while they do not say enough */
 	uint64_t held_t_ns;
 	uint64_t used;	  /* bytes of its exchanges */
@@ -35,6 +36,7 @@ struct conn {
 	enum conn_state state;
 	enum direction held_dir, last_dir;
 	uint8_t turns; /* changes of direction without any HTTP */
+	uint8_t turn;  /* enum direction of the latest record */
 	bool spoken;   /* some bytes were seen */
 	bool told;     /* the capture was told that some or all of it is of no use */
 	bool preamble_over;
@@ -51,6 +53,8 @@ void conn__learn(struct conn *c, const struct rec_open *open);
 /* All of them: false when the connection has just become of no use (state CONN_IGNORED). */
 bool conn__data(struct conn *c, enum direction dir, struct span data, uint64_t t_ns, bool start);
 bool conn__gap(struct conn *c, enum direction dir, uint64_t n, enum gap_cause cause, uint64_t t_ns);
+/* Bytes of a direction come, at this position. */
+void conn__turn(struct conn *c, enum direction dir, uint64_t pos);
 /* Looks for bytes to come that are of no use and puts them into c->skip. False when there are none worth telling, or
  * they were told. */
 bool conn__skip(struct conn *c, enum direction dir);

@@ -232,6 +232,7 @@ static void on_data(struct conns *c, const struct rec_data *d, uint64_t t_ns)
 		stats_inc(STAT_capture_bad_records);
 		return;
 	}
+	conn__turn(it, dir, d->pos);
 	useful = conn__gap(it, dir, st.lost, GAP_LOST, t_ns);
 	useful = conn__data(it, dir, st.data, t_ns, st.fragment_start) && useful;
 	useful = conn__gap(it, dir, st.gap, st.cause, t_ns) && useful;

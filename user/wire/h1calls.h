@@ -17,6 +17,7 @@ struct h1call {
 			 * back until the next position of the direction of requests says that there was none */
 	bool patched;	/* chunks of its response were lost and found again: whether they are all its own is known then,
 			   too */
+	bool torn; /* the bytes of its response that are missing were not left out on purpose, or not all of them */
 	bool begun;
 	bool tentative; /* found while looking for a place to go on; not believed before its start line was read */
 	bool unasked;	/* only its response was seen */

@@ -389,7 +389,7 @@ static uint64_t body_wanted(const struct message *m)
 	return m->body.max - m->body.n;
 }
 
-static uint64_t h1conn__useless(const struct proto *p, bool is_request, uint64_t *ret_keep)
+static uint64_t h1conn__useless(const struct proto *p, bool is_request, uint64_t *ret_keep, bool *ret_last)
 {
 	const struct h1side *s = is_request ? &p->req : &p->resp;
 	const struct h1call *c;
@@ -400,7 +400,7 @@ static uint64_t h1conn__useless(const struct proto *p, bool is_request, uint64_t
 	if (!is_request && c->unsure)
 		return 0;
 	*ret_keep = c->x ? body_wanted(is_request ? &c->x->req : &c->x->resp) : 0;
-	return http1_reader__body_ahead(s->reader);
+	return http1_reader__body_ahead(s->reader, ret_last);
 }
 
 const struct proto_ops http1_ops = {

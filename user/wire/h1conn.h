@@ -47,6 +47,8 @@ void h1conn__deny(struct proto *p, uint64_t t_ns);
 /* A response that was patched, or to a request whose method was not seen, is over when the next request comes: chunks
  * may have been found where there were none, and it may have been the answer to a HEAD. */
 void h1conn__end_unsure(struct proto *p, uint64_t t_ns);
+/* The request of this call, which has been answered, is over if its end was left out with the rest of its body. */
+void h1conn__end_searched(struct proto *p, struct h1call *c, uint64_t t_ns);
 /* Account for what heads and readers hold. 0 or -ENOSPC. */
 int h1conn__charge(struct proto *p);
 /* Everything open is handed on at a limit. */

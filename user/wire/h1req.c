@@ -138,12 +138,39 @@ static bool read_some(struct proto *p, struct span *in, uint64_t t_ns)
 	return true;
 }
 
+void h1conn__end_searched(struct proto *p, struct h1call *c, uint64_t t_ns)
+{
+	if (!p->req.reading || c != h1calls__last(&p->calls) || !http1_reader__searching(p->req.reader))
+		return;
+	http1_reader__reset(p->req.reader);
+	/* Unless nginx did not wait for it: then more of it may come. */
+	p->req.synced = false;
+	on_end(p, c, t_ns);
+}
+
+/* In a chunked body of which a part was left out: true when its chunks go on here. */
+static bool search(struct proto *p, struct span in, uint64_t t_ns, bool start)
+{
+	struct h1call *c = h1calls__last(&p->calls);
+
+	if (start && http1_reader__resume(p->req.reader, in))
+		return true;
+	if (c->x) {
+		exchange__body_gap(c->x, &c->x->req, in.n, GAP_LIMIT);
+		c->x->req.body_len_framed = true;
+		h1conn_saw(&c->x->req, in.n, t_ns);
+	}
+	return false;
+}
+
 enum proto_state h1conn__requests(struct proto *p, struct span in, uint64_t t_ns, bool start)
 {
 	enum proto_state st = PROTO_GOOD;
 
 	h1conn__end_unsure(p, t_ns);
 	h1conn__confirm(p, t_ns);
+	if (p->req.reading && http1_reader__searching(p->req.reader) && !search(p, in, t_ns, start))
+		return st;
 	do {
 		if (!p->req.reading && !begin_message(p, &in, t_ns, start, &st))
 			break;
@@ -192,6 +219,14 @@ void h1conn__request_gap(struct proto *p, uint64_t n, enum gap_cause cause, uint
 			read_some(p, &none, t_ns);
 		if (passed == n)
 			return;
+		if (p->req.reading && cause == GAP_LIMIT && http1_reader__search(p->req.reader)) {
+			if (c->x) {
+				exchange__body_gap(c->x, &c->x->req, n - passed, cause);
+				c->x->req.body_len_framed = true;
+				h1conn_saw(&c->x->req, n - passed, t_ns);
+			}
+			return;
+		}
 		if (p->req.reading)
 			lose_request(p, c, cause, t_ns);
 	}

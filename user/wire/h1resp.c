@@ -180,6 +180,7 @@ static void on_end(struct proto *p, struct h1call *c, uint64_t t_ns)
 	}
 	c->resp_over = true;
 	p->skipped = false;
+	h1conn__end_searched(p, c, t_ns);
 	h1conn__settle(p, t_ns);
 }
 
@@ -253,6 +254,12 @@ void h1conn__end_unsure(struct proto *p, uint64_t t_ns)
 	if (!c || !p->resp.reading ||
 		!(c->unsure || (c->req_over && (c->patched || http1_reader__searching(p->resp.reader)))))
 		return;
+	if (!c->unsure && !c->patched && !c->torn) {
+		/* Its end was left out with the rest. */
+		http1_reader__reset(p->resp.reader);
+		on_end(p, c, t_ns);
+		return;
+	}
 	lose_response(c);
 	stop_reading(p);
 	p->resp.synced = false;
@@ -281,20 +288,30 @@ static void check_contradiction(struct proto *p, struct span in, uint64_t t_ns, 
 	}
 }
 
-/* True: chunks were found, go on reading. */
+/* True: chunks were found, or another message; go on reading. */
 static bool search(struct proto *p, struct span in, uint64_t t_ns, bool start)
 {
 	struct h1call *c = h1calls__first(&p->calls);
 
 	if (start && http1_reader__resume(p->resp.reader, in)) {
-		c->patched = true;
-		stats_inc(STAT_wire_resyncs);
+		/* What the kernel leaves out is of one message: the end that it shows is that of this one. */
+		c->patched = c->torn;
+		if (c->torn)
+			stats_inc(STAT_wire_resyncs);
+		return true;
+	}
+	/* Its end was left out with the rest, and the answer to a request that came along with its own begins. */
+	if (start && !c->torn && c != h1calls__last(&p->calls) && h1line_looks_response(in)) {
+		http1_reader__reset(p->resp.reader);
+		on_end(p, c, t_ns);
 		return true;
 	}
 	/* Part of the body, but nobody knows which. */
-	stats_add(STAT_wire_unsynced_bytes, in.n);
+	if (c->torn)
+		stats_add(STAT_wire_unsynced_bytes, in.n);
 	if (c->x) {
-		exchange__body_gap(c->x, &c->x->resp, in.n, GAP_LOST);
+		exchange__body_gap(c->x, &c->x->resp, in.n, c->torn ? GAP_LOST : GAP_LIMIT);
+		c->x->resp.body_len_framed = true;
 		h1conn_saw(&c->x->resp, in.n, t_ns);
 	}
 	return false;
@@ -303,11 +320,12 @@ static bool search(struct proto *p, struct span in, uint64_t t_ns, bool start)
 /* Bytes of the response that is being read are missing, other than of its body's known length. True: it goes on. */
 static bool go_on_searching(struct proto *p, struct h1call *c, uint64_t n, enum gap_cause cause, uint64_t t_ns)
 {
-	if (c != h1calls__last(&p->calls) || c->unsure || !http1_reader__search(p->resp.reader))
+	c->torn |= cause != GAP_LIMIT;
+	if ((c->torn && c != h1calls__last(&p->calls)) || c->unsure || !http1_reader__search(p->resp.reader))
 		return false;
 	if (c->x) {
-		/* Framing among them is not told apart. */
 		exchange__body_gap(c->x, &c->x->resp, n, cause);
+		c->x->resp.body_len_framed = true;
 		h1conn_saw(&c->x->resp, n, t_ns);
 	}
 	return true;
@@ -339,6 +357,7 @@ void h1conn__response_gap(struct proto *p, uint64_t n, enum gap_cause cause, uin
 		struct h1call *c = h1calls__first(&p->calls);
 		uint64_t passed = http1_reader__gap(p->resp.reader, n);
 
+		c->torn |= http1_reader__searching(p->resp.reader) && cause != GAP_LIMIT;
 		if (c->x) {
 			exchange__body_gap(c->x, &c->x->resp, passed, cause);
 			h1conn_saw(&c->x->resp, passed, t_ns);

@@ -490,8 +490,9 @@ bool http1_reader__resume(struct http1_reader *r, struct span in)
 	return true;
 }
 
-uint64_t http1_reader__body_ahead(const struct http1_reader *r)
+uint64_t http1_reader__body_ahead(const struct http1_reader *r, bool *ret_last)
 {
+	*ret_last = r->at == AT_LENGTH;
 	switch (r->at) {
 	case AT_LENGTH:
 		return r->left;

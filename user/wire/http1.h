@@ -40,8 +40,9 @@ bool http1_reader__search(struct http1_reader *r);
 bool http1_reader__searching(const struct http1_reader *r);
 /* While searching, at the beginning of what a call moved: go on here if chunks begin here. */
 bool http1_reader__resume(struct http1_reader *r, struct span in);
-/* How many of the bytes to come are body for certain, as far as that is known. */
-uint64_t http1_reader__body_ahead(const struct http1_reader *r);
+/* How many of the bytes to come are body for certain, as far as that is known; *ret_last: the message ends with them.
+ */
+uint64_t http1_reader__body_ahead(const struct http1_reader *r, bool *ret_last);
 /* The message was handed on: go on reading without it. The head must be whole. */
 void http1_reader__forget(struct http1_reader *r);
 /* The present message ends with the connection. */

@@ -33,11 +33,12 @@ struct message {
 	/* Body after transfer decoding (chunked removed), before content decoding. `body` is always an exact prefix:
 	 * it stops at the limit or at the first gap, never holds a hole. */
 	struct buf body;
-	uint64_t body_len;   /* bytes the body had, gaps included */
-	uint64_t body_gap;   /* of these, bytes that were lost */
-	uint8_t gap_causes;  /* bit 1 << enum gap_cause for each cause of a gap in it */
-	bool body_truncated; /* body holds less than body_len, for whatever reason */
-	bool has_length;     /* Content-Length was given */
+	uint64_t body_len;    /* bytes the body had, gaps included; also framing, if body_len_framed */
+	uint64_t body_gap;    /* of these, bytes that were lost */
+	uint8_t gap_causes;   /* bit 1 << enum gap_cause for each cause of a gap in it */
+	bool body_len_framed; /* chunks went by that nobody could count apart from what they carry */
+	bool body_truncated;  /* body holds less than body_len, for whatever reason */
+	bool has_length;      /* Content-Length was given */
 	uint64_t content_length;
 	uint64_t wire_bytes; /* bytes on the wire, head and framing included */
 

@@ -72,9 +72,9 @@ struct proto_ops {
 	/* Time passed: long-lived responses that were quiet for limits->stream_idle_ns are handed on. */
 	void (*tick)(struct proto *p, uint64_t t_ns);
 	bool (*busy)(const struct proto *p); /* an exchange is open */
-	/* May be NULL. How many of the bytes to come in this direction belong to a body for certain, and in *ret_keep
-	 * how many of them, the first, are wanted. */
-	uint64_t (*useless)(const struct proto *p, bool is_request, uint64_t *ret_keep);
+	/* May be NULL. How many of the bytes to come in this direction belong to a body for certain, in *ret_keep how
+	 * many of them, the first, are wanted, and in *ret_last whether the message ends with them. */
+	uint64_t (*useless)(const struct proto *p, bool is_request, uint64_t *ret_keep, bool *ret_last);
 	void (*free)(struct proto *p); /* hands nothing on; NULL is fine */
 };
 

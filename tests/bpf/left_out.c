@@ -524,11 +524,12 @@ static void judge_body(const struct call_said *c, const char *what, const struct
 static void on_done(void *ctx, struct exchange *x)
 {
 	unsigned i = ~0u;
+	struct span path = message__target(&x->req);
 	char target[32] = "";
 
 	(void)ctx;
-	if (x->req.target.n < sizeof(target))
-		memcpy(target, x->req.target.p, x->req.target.n);
+	if (path.n && path.n < sizeof(target))
+		memcpy(target, path.p, path.n);
 	if (sscanf(target, "/%u/", &i) == 1 && i < script.ncalls && !strcmp(target, script.calls[i].target)) {
 		const struct call_said *c = &script.calls[i];
 

@@ -442,15 +442,18 @@ static void wait_for_work(struct agent *a, int timeout_ms)
 static int drop_privileges(struct agent *a)
 {
 	struct privs_options o = {0};
+	bool probes, tracepoints;
 	struct features f;
 	int err;
 
 	if (!a->config->sandbox)
 		return 0;
 	/* Hooks come and go with the gateways. */
-	if (privs_uprobes_want_admin() || privs_tracepoints_want_admin())
+	probes = privs_uprobes_want_admin();
+	tracepoints = privs_tracepoints_want_admin();
+	if (probes || tracepoints)
 		o.keep_admin = features_probe(a->config->capture.force, a->config->capture.btf, &f) ||
-			       !f.has[FEATURE_MULTI] || (f.has[FEATURE_TRACEFS] && privs_tracepoints_want_admin());
+			       (probes && !f.has[FEATURE_MULTI]) || (tracepoints && f.has[FEATURE_TRACEFS]);
 	err = privs_drop(&o);
 	if (err)
 		log_err("privs", "cannot give up privileges: %s; sandbox: false goes without", strerror(-err));
@@ -598,6 +601,7 @@ static int open_source(struct agent *a)
 		if (!a->source)
 			log_err("replay", "cannot read the recording %s: %s", c->replay_file, strerror(errno));
 	} else {
+		c->capture.measure = c->max_overhead_percent > 0;
 		a->source = source_bpf__open(&c->capture, sink);
 	}
 	return a->source ? 0 : -errno;

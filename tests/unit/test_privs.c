@@ -6,6 +6,7 @@
 #include <linux/bpf.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/tracefs.h"
 #include "ops/privs.h"
 #include "ops/seccomp.h"
 
@@ -275,6 +277,24 @@ static void child_want_admin(void)
 	WANT(field("CapPrm") == before);
 }
 
+/* tracefs at either of its places, or not at all. */
+static void child_tracepoints(void)
+{
+	bool older = access("/sys/kernel/debug/tracing/events/syscalls", F_OK) == 0;
+
+	if (geteuid()) {
+		WANT(tracefs_try() < 0);
+		return;
+	}
+	WANT(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	WANT(mount("none", TRACEFS, "tmpfs", 0, NULL) == 0);
+	WANT(tracefs_try() == (older ? 0 : -ENOENT));
+	WANT(mount("none", "/sys/kernel/debug", "tmpfs", 0, NULL) == 0);
+	WANT(tracefs_try() == -ENOENT);
+	WANT(mount("none", TRACEFS, "tracefs", 0, NULL) == 0);
+	WANT(tracefs_try() == 0);
+}
+
 #define CHILD(name)                                                                                                    \
 	static void test_##name(void **state)                                                                          \
 	{                                                                                                              \
@@ -293,6 +313,7 @@ CHILD(allowed)
 CHILD(check)
 CHILD(check_lacks)
 CHILD(want_admin)
+CHILD(tracepoints)
 
 int main(void)
 {
@@ -308,6 +329,7 @@ int main(void)
 		cmocka_unit_test(test_check),
 		cmocka_unit_test(test_check_lacks),
 		cmocka_unit_test(test_want_admin),
+		cmocka_unit_test(test_tracepoints),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,19 +6,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/perf_event.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/span.h"
+#include "base/tracefs.h"
 #include "capture/uprobe.h"
-
-#define TRACEFS "/sys/kernel/tracing"
-#define A_TRACEPOINT "/events/syscalls/sys_exit_read/id"
 
 /* By the rights in force: plain access(2) disregards the capabilities of a user that is not root. */
 static int readable(const char *path)
@@ -55,38 +51,16 @@ static int try_ringbuf(void)
 	return 0;
 }
 
-/* Whether such events may be opened: some kernels want more for them than for the programs that run there. */
-static int try_event(const char *id_file)
-{
-	struct perf_event_attr attr = {.type = PERF_TYPE_TRACEPOINT, .size = sizeof(attr)};
-	char text[16] = "";
-	int file = open(id_file, O_RDONLY | O_CLOEXEC);
-	ssize_t n = file < 0 ? -errno : read(file, text, sizeof(text) - 1);
-	long fd;
-
-	if (file < 0)
-		return (int)n;
-	close(file);
-	if (n <= 0)
-		return -EIO;
-	attr.config = strtoul(text, NULL, 10);
-	fd = syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	close((int)fd);
-	return 0;
-}
-
 /* An empty directory is there on every kernel with tracing; many hosts mount it only when somebody asks. */
 static int try_tracefs(void)
 {
-	if (!readable(TRACEFS A_TRACEPOINT))
-		return try_event(TRACEFS A_TRACEPOINT);
-	if (!readable("/sys/kernel/debug/tracing" A_TRACEPOINT))
-		return try_event("/sys/kernel/debug/tracing" A_TRACEPOINT);
+	int err = tracefs_try();
+
+	if (err != -ENOENT)
+		return err;
 	if (mount("tracefs", TRACEFS, "tracefs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
 		return -errno;
-	return try_event(TRACEFS A_TRACEPOINT);
+	return tracefs_try();
 }
 
 static int try_helper(enum bpf_prog_type type, enum bpf_func_id id)

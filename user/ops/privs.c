@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/tracefs.h"
 #include "ops/seccomp.h"
 
 static const struct need {
@@ -172,27 +173,6 @@ static int open_any_uprobe(void)
 	return type < 0 ? -ENOENT : open_uprobe(type);
 }
 
-/* As the hooks of system calls are opened. */
-static int open_tracepoint(void)
-{
-	struct perf_event_attr attr = {.type = PERF_TYPE_TRACEPOINT, .size = sizeof(attr)};
-	char text[16] = "";
-	int file = open("/sys/kernel/tracing/events/syscalls/sys_exit_close/id", O_RDONLY | O_CLOEXEC);
-	ssize_t n = file < 0 ? -1 : read(file, text, sizeof(text) - 1);
-	long fd;
-
-	if (file >= 0)
-		close(file);
-	if (n <= 0)
-		return -ENOENT;
-	attr.config = strtoul(text, NULL, 10);
-	fd = syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	close((int)fd);
-	return 0;
-}
-
 struct attempt {
 	int (*open)(void);
 	int ret;
@@ -230,7 +210,7 @@ bool privs_uprobes_want_admin(void)
 
 bool privs_tracepoints_want_admin(void)
 {
-	return wants_admin(open_tracepoint);
+	return wants_admin(tracefs_try);
 }
 
 static const char *admin(void)

@@ -111,7 +111,8 @@ $(O)/unit/%: tests/unit/%.c $(O)/libkongtap.a
 tools: $(TOOLS) ## build the test tools
 $(O)/tests/%: tests/%.c $(O)/libkongtap.a
 	$(call msg,TOOL,$<)
-	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDHARDEN) -o $@ $< $(O)/libkongtap.a $(LIBS)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDHARDEN) -o $@ $< \
+		$$(sed -n 's,^/\* link: \(.*\) \*/$$,\1,p' $<) $(O)/libkongtap.a $(LIBS)
 
 # The fuzzers get objects of their own: clang, coverage, sanitizers.
 FUZZ_FLAGS = -std=gnu17 -O1 -g -D_GNU_SOURCE -fsanitize=address,undefined -fno-sanitize-recover=all -Iuser -Ibpf \

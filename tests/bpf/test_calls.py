@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The exactness test of the system calls (calls.c), of calls of processes that interrupt each other (preempt.c) and of the TLS
-library's calls (tlscalls.c), with everything that this kernel has and with each of the newer features taken away; before it,
-what the verifier has to look at (verifier.c), and that bodies can be left out without anything else being missed
-(left_out.c)."""
+"""What the verifier has to look at (verifier.c); opening without memory (opens.c); that bodies can be left out without anything
+else being missed (left_out.c); then the exactness test of the system calls (calls.c), of calls of processes that interrupt
+each other (preempt.c) and of the TLS library's calls (tlscalls.c), with everything that this kernel has and with each of the
+newer features taken away."""
 import os
 import re
 import subprocess
@@ -12,6 +12,7 @@ from pathlib import Path
 TOOLS = Path(__file__).resolve().parents[2] / "build" / "tests" / "bpf"
 WAYS = {
     "verifier": [""],
+    "opens": [""],
     "left_out": ["", "loop,task_pt_regs"],
     "preempt": ["", "steady_calls"],
     "calls": ["", "loop", "task_pt_regs", "tracefs", "loop,task_pt_regs,steady_calls"],

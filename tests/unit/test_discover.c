@@ -1,3 +1,4 @@
+/* link: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=strdup,--wrap=strndup */
 /* discover: processes that look like nginx's. This program is run again under the name nginx, with the titles that a
  * master, workers and others have; what is not under our own prefix is somebody else's.
  */
@@ -13,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "alloc_fail.h"
 #include "capture/discover.h"
 
 static char directory[] = "/tmp/kt-discover-XXXXXX", program[64];
@@ -345,6 +347,33 @@ static void other_prefix(void **state)
 	assert_int_equal(discover__nodes(d), 0);
 }
 
+/* Memory runs out at one place or another: whatever that look missed, the next ones find. */
+static void out_of_memory(void **state)
+{
+	pid_t worker = start("nginx: worker process");
+	bool failed = true;
+	long n;
+
+	(void)state;
+	for (n = 0; failed; n++) {
+		discover__free(d);
+		alloc_fail_after(n);
+		d = discover__new(&options, &sink);
+		if (d)
+			(void)discover__scan(d);
+		failed = alloc_failed;
+		alloc_fail_no_more();
+		if (!d)
+			d = discover__new(&options, &sink);
+		for (int i = 0; i < 3 && discover__workers(d) < 1; i++)
+			scan();
+		assert_int_equal(discover__nodes(d), 1);
+		assert_int_equal(discover__workers(d), 1);
+	}
+	assert_true(n > 5);
+	end(worker);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -356,6 +385,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(commands, setup, teardown),
 		cmocka_unit_test_setup_teardown(named_by_pid, setup, teardown),
 		cmocka_unit_test_setup_teardown(other_prefix, setup, teardown),
+		cmocka_unit_test_setup_teardown(out_of_memory, setup, teardown),
 	};
 	char self[256], title[128];
 	ssize_t n;

@@ -44,7 +44,13 @@ static void tell_delivery(const struct observe *o, struct gauges *ret)
 void observe_gauges(void *ctx, struct gauges *ret)
 {
 	const struct observe *o = ctx;
+	struct hook_costs costs;
 
+	source__costs(o->source, &costs);
+	ret->hook_call_ns = costs.call;
+	ret->hook_tls_inside_ns = costs.tls_inside;
+	ret->hook_tls_entry_ns = costs.tls_entry;
+	ret->hooks_ns = source__probe_ns(o->source);
 	ret->workers = source__workers(o->source);
 	ret->connections = conns__count(o->conns);
 	ret->exchanges_bytes = conns__memory(o->conns);

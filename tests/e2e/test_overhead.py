@@ -11,7 +11,7 @@ from pathlib import Path
 from client import Connection
 from h1life import Call, inside, json_text
 from lib import Agent, Checks, Gateway, GatewayError, Process, Workdir, read_jsonl, wait_for
-from test_ops import free_port, metrics_of
+from test_ops import free_port, metrics_of, total
 
 BUDGET = 5
 CALM = 200  # windows: longer than it takes to look at one level
@@ -169,5 +169,39 @@ def no_limit_by_default(t):
         agent.stop()
 
 
+def reckoned(values):
+    """Seconds that the hooks are said to have taken, from what else the metrics say of them."""
+    hook = {name: values[f'kongtap_overhead_hook_seconds{{hook="{name}"}}'] for name in ("system_call", "tls_inside",
+                                                                                          "tls_entry_and_return")}
+    dear = any('placement="entry_and_return"' in name for name in values)
+    return (values["kongtap_capture_calls_total"] * hook["system_call"] + values["kongtap_capture_bytes_total"] / 8e9 +
+            values["kongtap_capture_tls_calls_total"] * hook["tls_entry_and_return" if dear else "tls_inside"])
+
+
+def measured(t):
+    """What a probe costs is measured where there is a limit, and that is what is reckoned with."""
+    what = "measured"
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway, \
+            Agent("--prefix", gateway.prefix, "--output", "none", "--metrics-listen", f"127.0.0.1:{(port := free_port())}",
+                  "--max-overhead-percent", 100) as agent:
+        said = agent.wait_line(r"what probes take, .* ns")
+        agent.wait_ready()
+        inside_ns, entry_ns, call_ns = (int(number) for number in re.findall(r"(\d+) ns", said))
+        t.check(f"{what}: {inside_ns} ns, {entry_ns} ns at entry and return", "measured: " in said and 75 <= inside_ns and
+                1 < entry_ns < 16 * 9000, said)
+        inside(gateway, lambda: [Call("GET", "/open/tls").alone(tls=True) for _ in range(50)])
+        wait_for(lambda: total(metrics_of(port), "kongtap_transactions_total", outcome="event") >= 50, 10, "the events")
+        time.sleep(1.2)
+        values = metrics_of(port)
+        t.equal(f"{what}: the metrics say so, too", [round(values[f'kongtap_overhead_hook_seconds{{hook="{name}"}}'] * 1e9)
+                                                    for name in ("system_call", "tls_inside", "tls_entry_and_return")],
+                [call_ns, inside_ns, entry_ns])
+        t.check(f"{what}: there were calls of both kinds", values["kongtap_capture_tls_calls_total"] >= 100 and
+                values["kongtap_capture_calls_total"] >= 100)
+        t.equal(f"{what}: and it is what is reckoned with", round(values["kongtap_overhead_hooks_seconds_total"], 6),
+                round(reckoned(values), 6))
+        agent.stop()
+
+
 if __name__ == "__main__":
-    sys.exit(Checks().run(sampled, detached_and_back, no_limit_by_default))
+    sys.exit(Checks().run(sampled, detached_and_back, no_limit_by_default, measured))

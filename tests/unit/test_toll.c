@@ -1,6 +1,7 @@
 #include "kt_cmocka.h"
 
 #include <errno.h>
+#include <math.h>
 
 #include "capture/placement.h"
 #include "capture/toll.h"
@@ -39,6 +40,30 @@ static void test_without_uprobes(void **state)
 	assert_true(ns == -1);
 }
 
+/* A measurement that something came between does not switch the capture off, nor does it let it go unbounded. */
+static void test_what_is_believed(void **state)
+{
+	(void)state;
+	assert_int_equal(toll_believed(1387.6, 1200), 1387);
+	assert_int_equal(toll_believed(76, 1200), 76);
+	assert_int_equal(toll_believed(74, 1200), 75);
+	assert_int_equal(toll_believed(-3000, 1200), 75);
+	assert_int_equal(toll_believed(19199, 1200), 19199);
+	assert_int_equal(toll_believed(19201, 1200), 19200);
+	assert_int_equal(toll_believed(1e300, 1200), 19200);
+	assert_int_equal(toll_believed((double)NAN, 1200), 75);
+}
+
+static void test_usual_where_nothing_can_be_measured(void **state)
+{
+	struct features f = {0};
+	struct toll_costs c = {0};
+
+	(void)state;
+	assert_false(toll_measure(NULL, &f, &c));
+	assert_memory_equal(&c, &toll_usual, sizeof(c));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -47,6 +72,8 @@ int main(void)
 #endif
 		cmocka_unit_test(test_system_calls_take_time),
 		cmocka_unit_test(test_without_uprobes),
+		cmocka_unit_test(test_what_is_believed),
+		cmocka_unit_test(test_usual_where_nothing_can_be_measured),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

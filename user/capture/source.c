@@ -72,6 +72,13 @@ uint64_t source__probe_ns(const struct source *s)
 	return s->ops->probe_ns ? s->ops->probe_ns(s) : 0;
 }
 
+void source__costs(const struct source *s, struct hook_costs *ret)
+{
+	*ret = (struct hook_costs){0};
+	if (s->ops->costs)
+		s->ops->costs(s, ret);
+}
+
 int64_t source__wall_offset(const struct source *s)
 {
 	return s->ops->wall_offset(s);

@@ -14,7 +14,8 @@ struct capture_options {
 	uint64_t ring_bytes; /* data ring, power of two, default 16 MiB */
 	uint32_t call_bytes; /* most bytes copied of one call, default 256 KiB */
 	uint32_t poll_ms;    /* longest time between two looks at the ring, default 10 */
-	uint32_t probe_ns;   /* hidden test option: what one hook takes; 0: as measured */
+	bool measure;	     /* at the start, what probes take from workers, for source__probe_ns (some 50 ms) */
+	uint32_t probe_ns;   /* hidden test option: what one hook takes; 0: as measured or usual */
 	char *btf;	     /* file with the running kernel's types; NULL: the kernel has them itself */
 	char *force;	     /* hidden test option: comma list of features to treat as missing */
 };
@@ -75,6 +76,12 @@ void source__count(struct source *s);
 int source__govern(struct source *s, const struct rec_govern *g);
 /* What the hooks are estimated to have taken from the workers so far, ns; 0 for a replay. */
 uint64_t source__probe_ns(const struct source *s);
+/* Nanoseconds at which one run of them is reckoned, 0 for a replay: on a system call; on a call into a TLS library that
+ * is probed inside; at entry and return. */
+struct hook_costs {
+	uint32_t call, tls_inside, tls_entry;
+};
+void source__costs(const struct source *s, struct hook_costs *ret);
 /* wall - monotonic, ns: of this machine now, or the recording's. */
 int64_t source__wall_offset(const struct source *s);
 void source__close(struct source *s); /* NULL is fine */

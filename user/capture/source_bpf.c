@@ -18,6 +18,7 @@
 #include "capture/source_ops.h"
 #include "capture/tls_attach.h"
 #include "capture/tls_report.h"
+#include "capture/toll.h"
 
 #define MS 1000000ull
 /* Looks at /proc: while no gateway is known, with some known, shortly after an nginx was started, and for as long as it
@@ -29,13 +30,7 @@
 /* How long one is looked for every SCAN_SOON: Kong's start takes its time between exec and the first worker. */
 #define SOON_LASTS (3000 * MS)
 #define COUNTERS_EVERY (250 * MS)
-/* What a hook takes, the trap that leads to it included, on the machines that were measured: on a system call; in the
- * TLS library on an instruction that the kernel emulates, and on one that it steps through; and for copying. A machine
- * where they cost otherwise is off by that factor: an estimate for a limit, not for a bill. */
-#define CALL_NS 600
-#define TLS_PLACED_NS 1200
-#define TLS_DEAR_NS 9000
-#define BYTES_PER_NS 8
+#define BYTES_PER_NS 8 /* copied by the programs: an estimate for a limit, not for a bill */
 /* So long after the last gateway is gone system calls are looked at still: it may just be restarting. */
 #define TAP_LASTS (10000 * MS)
 /* Of the initial PID namespace, fixed by the kernel. */
@@ -52,6 +47,7 @@ struct source_bpf {
 	struct tls_attach *tls;
 	struct tls_report report;
 	struct ends ends;
+	struct toll_costs costs;
 	uint64_t ring_peak; /* most bytes seen waiting in the data ring */
 	struct record_sink sink;
 	int epoll, timer;
@@ -399,15 +395,19 @@ static void is_dear(void *ctx, const struct source_tls *t)
 static uint64_t bpf_probe_ns(const struct source *base)
 {
 	const struct source_bpf *s = self(base);
-	uint64_t call_ns = s->options.probe_ns ? s->options.probe_ns : CALL_NS, tls_ns = call_ns;
 	bool dear = false;
 
-	if (!s->options.probe_ns) {
-		tls_report__each(&s->report, is_dear, &dear);
-		tls_ns = dear ? TLS_DEAR_NS : TLS_PLACED_NS;
-	}
-	return stats_get(STAT_capture_calls) * call_ns + stats_get(STAT_capture_tls_calls) * tls_ns +
+	tls_report__each(&s->report, is_dear, &dear);
+	return stats_get(STAT_capture_calls) * s->costs.call +
+	       stats_get(STAT_capture_tls_calls) * (dear ? s->costs.tls_entry : s->costs.tls_inside) +
 	       stats_get(STAT_capture_bytes) / BYTES_PER_NS;
+}
+
+static void bpf_costs(const struct source *base, struct hook_costs *ret)
+{
+	const struct toll_costs *c = &self(base)->costs;
+
+	*ret = (struct hook_costs){.call = c->call, .tls_inside = c->tls_inside, .tls_entry = c->tls_entry};
 }
 
 static void bpf_close(struct source *base)
@@ -443,6 +443,7 @@ static const struct source_ops source_bpf_ops = {
 	.count = bpf_count,
 	.govern = bpf_govern,
 	.probe_ns = bpf_probe_ns,
+	.costs = bpf_costs,
 	.close = bpf_close,
 };
 
@@ -492,6 +493,27 @@ static int open_stages(struct source_bpf *s)
 	s->discover = discover__new(&s->options, &found);
 	s->tls = tls_attach__new(s->kernel, &s->features);
 	return s->data && s->control && s->intake && s->discover && s->tls ? 0 : -errno;
+}
+
+/* What the hooks are reckoned to take. */
+static void know_costs(struct source_bpf *s)
+{
+	uint32_t told = s->options.probe_ns;
+	bool measured = false;
+
+	s->costs = toll_usual;
+	if (told)
+		s->costs = (struct toll_costs){told, told, told};
+	else if (s->options.measure)
+		measured = toll_measure(s->kernel, &s->features, &s->costs);
+	if (told || s->options.measure)
+		log_info("overhead",
+			"what probes take, %s: of a call into a TLS library %u ns, %u ns where its entry and return "
+			"are probed, of a system call %u ns",
+			measured ? "measured"
+			: told	 ? "as told"
+				 : "as usual, since it cannot be measured here",
+			s->costs.tls_inside, s->costs.tls_entry, s->costs.call);
 }
 
 /* What is missing, in words that say what to do. */
@@ -560,6 +582,7 @@ struct source *source_bpf__open(const struct capture_options *o, struct record_s
 		err = -errno;
 		goto fail;
 	}
+	know_costs(s);
 	err = open_loop(s);
 	if (!err)
 		err = open_stages(s);

@@ -21,6 +21,7 @@ struct source_ops {
 	void (*count)(struct source *s);
 	int (*govern)(struct source *s, const struct rec_govern *g);
 	uint64_t (*probe_ns)(const struct source *s);
+	void (*costs)(const struct source *s, struct hook_costs *ret);
 	void (*close)(struct source *s);
 };
 

@@ -135,6 +135,31 @@ int toll_probes(struct kernel *k, const struct features *f, bool placed, double 
 	return 0;
 }
 
+const struct toll_costs toll_usual = {.call = 600, .tls_inside = 1200, .tls_entry = 9000};
+
+uint32_t toll_believed(double measured_ns, uint32_t usual)
+{
+	double least = (double)usual / TOLL_FACTOR_MAX, most = (double)usual * TOLL_FACTOR_MAX;
+
+	/* No number at all fails both. */
+	if (measured_ns >= most)
+		return (uint32_t)most;
+	return measured_ns > least ? (uint32_t)measured_ns : (uint32_t)least;
+}
+
+bool toll_measure(struct kernel *k, const struct features *f, struct toll_costs *ret)
+{
+	double inside = 0, entry = 0;
+	bool has_inside = toll_probes(k, f, true, &inside) == 0, has_entry = toll_probes(k, f, false, &entry) == 0;
+
+	*ret = toll_usual;
+	if (has_inside)
+		ret->tls_inside = toll_believed(inside, toll_usual.tls_inside);
+	if (has_entry)
+		ret->tls_entry = toll_believed(entry, toll_usual.tls_entry);
+	return has_inside || has_entry;
+}
+
 static void call_read(void)
 {
 	syscall(SYS_read, -1, NULL, 0);

@@ -12,6 +12,21 @@
  * errno. */
 int toll_probes(struct kernel *k, const struct features *f, bool placed, double *ret_ns);
 
+/* Nanoseconds that one run of the hooks takes from a worker, copying apart. */
+struct toll_costs {
+	uint32_t call;	     /* a system call */
+	uint32_t tls_inside; /* a call into the TLS library, probed as `placed` above … */
+	uint32_t tls_entry;  /* … and at entry and return */
+};
+/* As on the machines that were measured. */
+extern const struct toll_costs toll_usual;
+/* Of a measured time what may be believed: within TOLL_FACTOR_MAX of the usual one. */
+#define TOLL_FACTOR_MAX 16
+uint32_t toll_believed(double measured_ns, uint32_t usual);
+/* What can be measured on this machine, as toll_probes does it; the rest is as usual: a system call always, since
+ * what is dear about it is the program, not the way into it. True when something was. */
+bool toll_measure(struct kernel *k, const struct features *f, struct toll_costs *ret);
+
 /* Nanoseconds of a short system call of this process, as the machine is now. */
 struct toll_calls {
 	double hooked; /* read, which the agent watches */

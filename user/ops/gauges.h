@@ -23,7 +23,9 @@ struct tls_gauge {
 
 struct gauges {
 	uint64_t workers, connections, exchanges_bytes, exchanges_limit_bytes;
-	uint64_t overhead, overhead_limit;    /* in 1/10000 of all CPUs; limit 0: none, and nothing is measured */
+	uint64_t overhead, overhead_limit; /* in 1/10000 of all CPUs; limit 0: none, and nothing is measured */
+	uint64_t hooks_ns; /* what the hooks are reckoned to have taken from the workers so far, and of that one run */
+	uint32_t hook_call_ns, hook_tls_inside_ns, hook_tls_entry_ns;
 	int govern_level;		      /* enum governor_level */
 	uint64_t ring_bytes, ring_peak_bytes; /* peak: since it was asked last */
 	bool ships;

@@ -95,6 +95,14 @@ static void put_overhead(struct expose *x, const struct gauges *g)
 	expose__family(x, "kongtap_overhead_limit_ratio", METRIC_GAUGE,
 		"what they may take (max_overhead_percent), 0 for no limit");
 	expose__seconds(x, "kongtap_overhead_limit_ratio", NULL, g->overhead_limit * 100000);
+	expose__family(x, "kongtap_overhead_hooks_seconds_total", METRIC_COUNTER,
+		"what the probes are reckoned to have taken from the gateway's workers");
+	expose__seconds(x, "kongtap_overhead_hooks_seconds_total", NULL, g->hooks_ns);
+	expose__family(x, "kongtap_overhead_hook_seconds", METRIC_GAUGE,
+		"at what one run of them is reckoned: measured at the start where there is a limit, else as usual");
+	expose__seconds(x, "kongtap_overhead_hook_seconds", "hook=\"system_call\"", g->hook_call_ns);
+	expose__seconds(x, "kongtap_overhead_hook_seconds", "hook=\"tls_inside\"", g->hook_tls_inside_ns);
+	expose__seconds(x, "kongtap_overhead_hook_seconds", "hook=\"tls_entry_and_return\"", g->hook_tls_entry_ns);
 	expose__family(
 		x, "kongtap_capture_level", METRIC_GAUGE, "1 for what is captured now, to stay within the limit");
 	for (unsigned i = 0; i < 4; i++) {

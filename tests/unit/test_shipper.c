@@ -32,6 +32,16 @@ static void take_log(void *ctx, enum log_level level, const char *module, const 
 	pthread_mutex_unlock(&logged_lock);
 }
 
+static bool has_logged(const char *what)
+{
+	bool found;
+
+	pthread_mutex_lock(&logged_lock);
+	found = strstr(logged, what) != NULL;
+	pthread_mutex_unlock(&logged_lock);
+	return found;
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -45,8 +55,9 @@ static int setup(void **state)
 	options.retry_base = 10;
 	options.retry_max = 40;
 	options.refused_probe = 100;
-	options.send_timeout = 300;
-	options.shutdown_timeout = 5000;
+	/* Only what never answers is to be given up, not what the machine lets wait. */
+	options.send_timeout = 60000;
+	options.shutdown_timeout = 60000;
 	options.batch_size = 10;
 	options.send_parallel = 1;
 	spool[0] = '\0';
@@ -126,7 +137,7 @@ static void expect_balance(struct shipper *s)
 {
 	uint64_t in = 0, out = 1;
 
-	for (int i = 0; i < 2000 && in != out; i++) {
+	for (int i = 0; i < 60000 && in != out; i++) {
 		struct ship_status st;
 
 		if (i)
@@ -261,7 +272,6 @@ static void order_is_kept_while_the_collector_keeps_up(void **state)
 	(void)state;
 	given = 0;
 	options.send_parallel = 4;
-	options.send_timeout = 10000; /* nothing comes twice, however slow the machine is */
 	s = ship_to(c->url);
 	for (unsigned at = 0; at < 400; at += 20) {
 		give(s, at, 20);
@@ -283,7 +293,6 @@ static void a_backlog_goes_in_parallel(void **state)
 	(void)state;
 	given = 0;
 	options.send_parallel = 4;
-	options.send_timeout = 10000;
 	fake_set_down(c, true);
 	s = ship_to(c->url);
 	give(s, 0, 500);
@@ -397,19 +406,27 @@ static void failures_are_retried_in_order(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		bool silent = kinds[i].status == FAKE_SILENCE;
 		struct failing f = {kinds[i], 3};
 		struct fake_collector *c = fake_start(fail_first, &f);
-		struct shipper *s = ship_to(c->url);
+		struct shipper *s;
 
+		options.send_timeout = silent ? 300 : 60000;
+		s = ship_to(c->url);
 		stats_reset();
 		given = 0;
 		give(s, 0, 25);
 		assert_true(fake_wait(c, &c->nids, 25));
 		stop(s);
-		expect_ids(c, 0, 25);
-		assert_int_equal(stats_get(STAT_ship_failed_requests), 3);
-		assert_int_equal(stats_get(STAT_ship_retries), 3);
+		expect_set(c, 0, 25);
+		assert_true(stats_get(STAT_ship_failed_requests) >= 3);
+		assert_int_equal(stats_get(STAT_ship_retries), stats_get(STAT_ship_failed_requests));
 		assert_int_equal(dropped(), 0);
+		/* Where time plays a part a slow machine may give up a request too many. */
+		if (!silent || stats_get(STAT_ship_failed_requests) == 3) {
+			assert_int_equal(stats_get(STAT_ship_failed_requests), 3);
+			expect_ids(c, 0, 25);
+		}
 		fake_stop(c);
 	}
 }
@@ -572,8 +589,8 @@ static void connections_are_kept_as_long_as_asked(void **state)
 
 		given = 0;
 		stats_reset();
-		options.keepalive = keep ? 5000 : 0;
-		options.send_timeout = 10000;
+		options.keepalive = keep ? 60000 : 0;
+		options.batch_age = 60000; /* ten are a batch, however long it takes to give them */
 		s = ship_to(c->url);
 		for (unsigned i = 0; i < 5; i++) {
 			give(s, i * 10, 10);
@@ -652,8 +669,10 @@ static void a_refusal_is_loud_and_probed_again(void **state)
 		int status = refusals[i];
 		struct fake_collector *c = fake_start(all_bad, &status);
 		struct shipper *s = ship_to(c->url);
+		uint64_t before = clock_mono_ns();
 		struct ship_status st;
 		const char *loud;
+		unsigned requests;
 
 		given = 0;
 		stats_reset();
@@ -661,7 +680,8 @@ static void a_refusal_is_loud_and_probed_again(void **state)
 		give(s, 0, 100);
 		assert_true(fake_wait(c, &c->requests, 3));
 		/* Not more than one probe in its time, and one line. */
-		assert_true(c->requests <= 4);
+		requests = __atomic_load_n(&c->requests, __ATOMIC_SEQ_CST);
+		assert_true(requests <= 2 + (clock_mono_ns() - before) / (options.refused_probe * 1000000ull));
 		shipper__status(s, &st);
 		assert_int_equal(st.state, SHIP_REFUSED);
 		assert_int_equal(st.last_http_status, refusals[i]);
@@ -732,9 +752,19 @@ static void an_outage_passes_through_the_spool(void **state)
 	fake_stop(c);
 }
 
+/* Answers once `open`, which is atomic. */
+static struct fake_reply accept_when_open(void *ctx, const struct fake_request *r)
+{
+	(void)r;
+	while (!__atomic_load_n((int *)ctx, __ATOMIC_SEQ_CST))
+		usleep(1000);
+	return (struct fake_reply){.status = 201};
+}
+
 static void new_events_are_not_starved_by_the_backlog(void **state)
 {
-	struct fake_collector *c = fake_start(accept_all, NULL);
+	int open = 0;
+	struct fake_collector *c = fake_start(accept_when_open, &open);
 	struct shipper *s;
 	unsigned at = 0;
 
@@ -748,10 +778,12 @@ static void new_events_are_not_starved_by_the_backlog(void **state)
 	stop(s);
 	fake_set_down(c, false);
 	given = 0;
-	options.shutdown_timeout = 5000;
+	options.shutdown_timeout = 60000;
+	options.spool_sync = 60000; /* what waits for so long goes behind the backlog */
 	stats_reset();
 	s = ship_to(c->url);
 	give(s, 3000, 10);
+	__atomic_store_n(&open, 1, __ATOMIC_SEQ_CST);
 	assert_true(fake_wait(c, &c->nids, 3010));
 	stop(s);
 	expect_set(c, 0, 3010);
@@ -769,7 +801,7 @@ static void a_healthy_collector_keeps_the_disk_idle(void **state)
 	(void)state;
 	given = 0;
 	use_spool();
-	options.spool_sync = 1000;
+	options.spool_sync = 60000;
 	s = ship_to(c->url);
 	give(s, 0, 1000);
 	assert_true(fake_wait(c, &c->nids, 1000));
@@ -803,6 +835,17 @@ static void the_end_spools_what_could_not_be_sent(void **state)
 	fake_stop(c);
 }
 
+static void wait_empty(struct shipper *s)
+{
+	struct ship_status st = {.queued_events = 1};
+
+	for (int i = 0; i < 60000 && st.queued_events + st.spooled_events; i++) {
+		usleep(1000);
+		shipper__status(s, &st);
+	}
+	assert_int_equal(st.queued_events + st.spooled_events, 0);
+}
+
 /* A request that gets no answer is on disk before it is given up, and is delivered once as far as is known. */
 static void a_silent_collector_costs_nothing(void **state)
 {
@@ -813,14 +856,29 @@ static void a_silent_collector_costs_nothing(void **state)
 	(void)state;
 	given = 0;
 	use_spool();
+	options.send_timeout = 300;
 	s = ship_to(c->url);
 	give(s, 0, 50);
 	assert_true(fake_wait(c, &c->nids, 50));
+	wait_empty(s); /* some may come twice before the last has come once */
 	stop(s);
 	expect_set(c, 0, 50);
-	assert_int_equal(c->nids, 50);
+	/* Unless the machine was too slow for an answer in time. */
+	if (stats_get(STAT_ship_failed_requests) == 2)
+		assert_int_equal(c->nids, 50);
 	assert_true(stats_get(STAT_ship_spooled_events) >= 10);
 	fake_stop(c);
+}
+
+static void wait_spooled(struct shipper *s, uint64_t events)
+{
+	struct ship_status st = {.spooled_events = 0};
+
+	for (int i = 0; i < 60000 && st.spooled_events < events; i++) {
+		usleep(1000);
+		shipper__status(s, &st);
+	}
+	assert_int_equal(st.spooled_events, events);
 }
 
 static void killed_it_loses_only_what_is_younger_than_the_sync_interval(void **state)
@@ -838,6 +896,8 @@ static void killed_it_loses_only_what_is_younger_than_the_sync_interval(void **s
 		s = ship_to(c->url);
 		give(s, 0, 500);
 		usleep(options.spool_sync * 1000 * 3);
+		/* For a machine that does not run it in its time. */
+		wait_spooled(s, 500);
 		raise(SIGKILL);
 	}
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
@@ -860,7 +920,7 @@ static void poison_from_the_spool_is_isolated_too(void **state)
 	fake_set_down(c, true);
 	s = ship_to(c->url);
 	give(s, 0, 200);
-	usleep(200000);
+	wait_spooled(s, 200);
 	fake_set_down(c, false);
 	assert_true(fake_wait(c, &c->nids, 198));
 	while (stats_get(STAT_ship_dropped_poison) < 2)
@@ -885,9 +945,10 @@ static void an_unwritable_spool_leaves_the_memory(void **state)
 	snprintf(path, sizeof(path), "%s-gone", spool);
 	assert_int_equal(rmdir(spool), 0);
 	give(s, 0, 300);
-	usleep(200000);
+	for (int i = 0; i < 60000 && !has_logged("cannot write to"); i++)
+		usleep(1000);
+	assert_true(has_logged("cannot write to"));
 	expect_balance(s);
-	assert_non_null(strstr(logged, "cannot write to"));
 	fake_set_down(c, false);
 	assert_true(fake_wait(c, &c->nids, 300));
 	stop(s);
@@ -950,11 +1011,10 @@ static void whatever_happens_every_event_is_accounted_for(void **state)
 			else
 				shipper__free(s);
 		}
-		options.shutdown_timeout = 5000;
-		for (int i = 0; i < 10000 && c->nids < EVENTS - poison; i++)
+		options.shutdown_timeout = 60000;
+		for (int i = 0; i < 60000 && c->nids < EVENTS - poison; i++)
 			usleep(1000);
-		for (struct ship_status st = {.queued_events = 1}; st.queued_events + st.spooled_events; usleep(1000))
-			shipper__status(s, &st);
+		wait_empty(s);
 		shipper__free(s);
 		/* At least once each, poison never; everything that left the queue is named. */
 		for (unsigned i = 0; i < c->nids; i++)
@@ -1038,7 +1098,7 @@ static struct shipper *ship_with_remote(const char *url, struct remote_seen *see
 
 static void wait_for(unsigned *n, unsigned want)
 {
-	for (int i = 0; i < 10000 && __atomic_load_n(n, __ATOMIC_SEQ_CST) < want; i++)
+	for (int i = 0; i < 60000 && __atomic_load_n(n, __ATOMIC_SEQ_CST) < want; i++)
 		usleep(1000);
 	assert_true(__atomic_load_n(n, __ATOMIC_SEQ_CST) >= want);
 }

@@ -147,9 +147,10 @@ bench-profile: all tools ## where the time goes in CELL (https1/1k) with the age
 soak: all ## everything at once for MINUTES (20): flat and exact, or not; result into docs/BENCHMARKS.md (root)
 	$(Q)./scripts/install-deps.sh test
 	$(Q)python3 tests/soak/soak.py --minutes $(or $(MINUTES),20) --out $(O)/soak.json --page docs/BENCHMARKS.md
-torture: all ## the fault suite with the times of a bad day, about 20 minutes (root)
+torture: all ## the fault suite with the times of a bad day, about 10 minutes; result into docs/BENCHMARKS.md (root)
 	$(Q)./scripts/install-deps.sh test
-	$(Q)KONGTAP_TEST_OUTAGE=120 KONGTAP_TEST_STOP=30 KONGTAP_TEST_KILLS=100 python3 tests/e2e/test_faults.py
+	$(Q)KONGTAP_TEST_OUTAGE=120 KONGTAP_TEST_STOP=30 KONGTAP_TEST_KILLS=100 python3 tests/e2e/test_faults.py | tee $(O)/torture.log
+	$(Q)python3 tests/soak/torture.py $(O)/torture.log --page docs/BENCHMARKS.md
 bench-docs: ## put the results of the last bench and bench-micro into docs/BENCHMARKS.md
 	$(Q)python3 tests/bench/report.py --take $(O)/bench
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The judge of `make soak` under test: what is flat and exact passes, and each way of not being so is found. The soak itself is
-too long for every change."""
+"""The judges of `make soak` and `make torture` under test: what is flat and exact passes, and each way of not being so is found.
+Both are too long for every change."""
 import copy
 import sys
 from pathlib import Path
@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "soak"))
 
 from lib import Checks, Workdir
+import torture
 from soak import MIB, judge, page, put_into
 
 
@@ -61,5 +62,18 @@ def in_the_page(t):
                 "Flat and exact" not in second, second)
 
 
+def faults_in_the_page(t):
+    said = ("ok - killed: BPF objects left by 100 deaths\nok - killed: of 3060 calls older than the sync interval did not arrive\n"
+            "ok - killed: calls add up, {}\n# 672 events came twice, as they may after a kill\n"
+            "ok - small ring: calls add up, {'events': 132, 'dropped (incomplete)': 14}\n2 passed, 0 failed\n")
+    shown = torture.page(torture.parse(said))
+    t.check("what became of them is shown", "| 146 | 132 events; 14 dropped (incomplete) | 1 passed |" in shown, shown)
+    t.check("and what there is to say of deaths", "left nothing in the kernel; all of the 3060 calls" in shown and
+            "672 events came twice | 3 passed |" in shown, shown)
+    t.equal("what was not run is named", shown.count("**not run**"), len(torture.FAULTS) - 2)
+    shown = torture.page(torture.parse(said.replace("ok - killed: BPF", "FAIL - killed: BPF") + "FAIL - small ring: lost: 1\n"))
+    t.check("what failed is shown", shown.count("**1 failed**") == 2 and "100 deaths left something" in shown, shown)
+
+
 if __name__ == "__main__":
-    sys.exit(Checks().run(flat, not_flat, not_exact, in_the_page))
+    sys.exit(Checks().run(flat, not_flat, not_exact, in_the_page, faults_in_the_page))

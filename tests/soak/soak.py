@@ -235,14 +235,14 @@ def page(found, wrong):
     ])
 
 
-def put_into(path, text):
+def put_into(path, text, mark="soak", heading="## A long time with everything at once"):
     """Between the marks, or under a heading at the end when there are none."""
     old = path.read_text() if path.exists() else ""
-    block = f"<!-- soak -->\n{text}\n<!-- /soak -->"
-    if "<!-- soak -->" in old:
-        path.write_text(re.sub(r"<!-- soak -->.*?<!-- /soak -->", lambda _: block, old, flags=re.S))
+    block = f"<!-- {mark} -->\n{text}\n<!-- /{mark} -->"
+    if f"<!-- {mark} -->" in old:
+        path.write_text(re.sub(rf"<!-- {mark} -->.*?<!-- /{mark} -->", lambda _: block, old, flags=re.S))
     else:
-        path.write_text(old + ("\n" if old else "") + "## A long time with everything at once\n\n" + block + "\n")
+        path.write_text(old + ("\n" if old else "") + heading + "\n\n" + block + "\n")
 
 
 def main():

@@ -15,6 +15,7 @@ import itertools
 import json
 import os
 import random
+import signal
 import socket
 import ssl
 import sys
@@ -323,6 +324,11 @@ class Run:
         self.half_said = False
         self.due = time.monotonic()
         self.failures = 0
+        self.over = False
+
+    def end(self, *_):
+        """A signal: calls that are under way are finished and written down, no others are begun."""
+        self.over = True
 
     def kinds(self):
         wanted = self.args.kinds.split(",") if self.args.kinds else [name for name, weight in KINDS.items() if weight]
@@ -333,6 +339,8 @@ class Run:
         state = {"taken": 0, "extra": 0}
 
         def next_call():
+            if self.over:
+                return False
             with self.lock:
                 half = gate and state["taken"] >= quota // 2
                 if half and not self.half_said:
@@ -455,6 +463,7 @@ class Run:
             self.record.write(json.dumps(entry) + "\n")
 
     def run(self):
+        signal.signal(signal.SIGTERM, self.end)
         levels = [int(level) for level in self.args.connections.split(",")]
         quota = [self.args.calls // len(levels)] * len(levels)
         quota[0] += self.args.calls - sum(quota)

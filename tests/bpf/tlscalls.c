@@ -1,6 +1,6 @@
 /* tlscalls: each call of the TLS library and its effect on positions, held against the truth. An actor process
  * (watched) makes the calls with a library of its own or with the host's, a peer process (not watched) is at the other
- * end. tlscalls [-f FEATURES-TO-DO-WITHOUT]
+ * end. tlscalls [-f FEATURES-TO-DO-WITHOUT] [-n LIVES-OF-ONE-SSL]
  */
 #include <arpa/inet.h>
 #include <dlfcn.h>
@@ -203,6 +203,7 @@ static int judge_fd, peer_fd;
 static uint16_t peer_port;
 static uint64_t moved[2];
 static void *client_ctx, *server_ctx;
+static unsigned lives = 200;
 static char *scratch;
 
 static void die(const char *what)
@@ -363,12 +364,12 @@ static void act_retry(void)
 	done(&c);
 }
 
-/* The same memory for the next SSL, 200 times. */
+/* The same memory for the next SSL, again and again. */
 static void act_many(void)
 {
 	struct tls_conn c;
 
-	for (int i = 0; i < 200; i++) {
+	for (unsigned i = 0; i < lives; i++) {
 		c = client_conn(false);
 		put(&c, 77);
 		get(&c, 33, 100);
@@ -398,7 +399,7 @@ static const struct scenario {
 		CONN_CONNECTED, true},
 	{"accepted", act_accepted, CONN_ACCEPTED, false},
 	{"writes that are made again, reads of nothing", act_retry, CONN_CONNECTED, false},
-	{"200 connections in the same memory", act_many, CONN_CONNECTED, false},
+	{"connections in the same memory", act_many, CONN_CONNECTED, false},
 };
 
 #define SCENARIOS (sizeof(scenarios) / sizeof(*scenarios))
@@ -460,7 +461,7 @@ static void judge_many(const char *name, const struct scenario *s)
 		good += seen[i].closed && seen[i].stream[0].bytes == 33 && seen[i].stream[1].bytes == 77 &&
 			!seen[i].stream[0].bad && !seen[i].stream[1].bad && seen[i].open.origin == s->origin;
 	snprintf(why, sizeof(why), "%zu of %zu good, %zu strays", good, nseen, stray);
-	check(good == 200 && nseen == 200 && !stray, name, why);
+	check(good == lives && nseen == lives && !stray, name, why);
 }
 
 static void run(const char *label, size_t i)
@@ -553,9 +554,11 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	log_set_level(LOG_LVL_WARN);
-	while ((c = getopt(argc, argv, "f:")) != -1)
+	while ((c = getopt(argc, argv, "f:n:")) != -1)
 		if (c == 'f')
 			force = optarg;
+		else if (c == 'n')
+			lives = (unsigned)atoi(optarg);
 	if (!mkdtemp(private))
 		return 2;
 	snprintf(path, sizeof(path), "%s/libssl.so.3", private);

@@ -109,6 +109,30 @@ static void test_whole_event(void **state)
 	accounted(1);
 }
 
+/* However many headers come before one that matters. */
+static void test_known_headers_anywhere(void **state)
+{
+	(void)state;
+	for (int before = 0; before < 140; before++) {
+		static char creq[8192];
+		int n = snprintf(creq, sizeof(creq), "GET /v1 HTTP/1.1\nHost: a\n");
+
+		for (int i = 0; i < before; i++)
+			n += snprintf(creq + n, sizeof(creq) - (size_t)n, "X-Filler-%d: %d\n", i, i);
+		snprintf(
+			creq + n, sizeof(creq) - (size_t)n, "X-Consumer-ID: claimed\nX-Consumer-Username: mallory\n\n");
+		run((struct txn_spec){
+			.creq = creq,
+			.cresp = "HTTP/1.1 200 OK\nX-Kong-Upstream-Latency: 3\n\n",
+			.ureq = "GET /v1 HTTP/1.1\n" UP_HEADERS "X-Consumer-ID: c-1\nX-Consumer-Username: alice\n\n",
+			.uresp = "HTTP/1.1 200 OK\n\n",
+		});
+		assert_string_equal(txn_str(&out, "request.headers.x-consumer-id"), "c-1");
+		assert_string_equal(txn_str(&out, "request.headers.x-consumer-username"), "alice");
+		assert_string_equal(out.user, "alice");
+	}
+}
+
 static void test_client_gone_is_499(void **state)
 {
 	struct transaction *t;
@@ -555,6 +579,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_whole_event, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_known_headers_anywhere, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_client_gone_is_499, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_request_rebuilt, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_metadata, setup, teardown),

@@ -280,4 +280,10 @@ enum kt_stat {
 	KT_STAT_COUNT,
 };
 
+/* CPUs beyond these share the counters of others. A power of two. */
+#define KT_CPUS 512
+/* Counters of one CPU: a line of its cache. */
+#define KT_STATS 8
+_Static_assert(KT_STAT_COUNT <= KT_STATS, "counters of a CPU");
+
 #endif

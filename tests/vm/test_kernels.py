@@ -43,10 +43,11 @@ def judge(name, release, text):
 
 
 def summary(name, release, lines, seconds):
-    """What is shown of a cell even where the rest is not: its outcome, and what the verifier had to look at for each program."""
+    """What is shown of a cell even where the rest is not: its outcome, and what the verifier had to look at for each program
+    (kernels before 5.16 do not say)."""
     counts = [sum(line.startswith(outcome) for line in lines) for outcome in ("ok", "FAIL")]
     looked = [f"{program} {n}" for line in lines
-              for program, n in re.findall(r"verifier here: (\S+) with\S* bpf_loop: \d+ instructions, (\d+) verified", line)]
+              for program, n in re.findall(r"verifier here: (\S+) with\S* bpf_loop: \d+ instructions, ([1-9]\d*) verified", line)]
     return [f"= Linux {name} ({release}): {counts[0]} ok, {counts[1]} failed, {seconds:.0f} s",
             *([f"= Linux {name}, instructions verified: {', '.join(looked)}"] if looked else [])]
 

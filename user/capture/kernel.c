@@ -549,24 +549,16 @@ void kernel__counters(struct kernel *k)
 		[KT_STAT_CALLS] = STAT_capture_calls,
 		[KT_STAT_TLS_CALLS] = STAT_capture_tls_calls,
 	};
-	int cpus = libbpf_num_possible_cpus();
-	uint64_t *values;
 
 	count_skipped(k);
-	values = cpus > 0 ? calloc((size_t)cpus, sizeof(*values)) : NULL;
-	if (!values)
-		return;
 	for (uint32_t i = 0; i < KT_STAT_COUNT; i++) {
 		uint64_t sum = 0;
 
-		if (bpf_map_lookup_elem(bpf_map__fd(k->skel->maps.counters), &i, values))
-			continue;
-		for (int cpu = 0; cpu < cpus; cpu++)
-			sum += values[cpu];
+		for (int cpu = 0; cpu < KT_CPUS; cpu++)
+			sum += __atomic_load_n(&k->skel->bss->counts[cpu][i], __ATOMIC_RELAXED);
 		stats_add(names[i], sum - k->counted[i]);
 		k->counted[i] = sum;
 	}
-	free(values);
 }
 
 struct tls_links {

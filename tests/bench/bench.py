@@ -141,6 +141,7 @@ def main():
         found = run_all(place)
     found["host"] = bed.versions()
     found["run"] = {"seconds": SECONDS, "rounds": ROUNDS, "complete": COMPLETE, "only": ONLY,
+                    "connections": load.CONNECTIONS,
                     "took": round(time.monotonic() - started), "load_before": round(others, 1)}
     found["targets"] = report.targets(found)
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -151,7 +151,7 @@ def host_table(found):
             ["others", f"nginx {host['nginx']}, OpenSSL {host['openssl']}, wrk {host['wrk']}, h2load (nghttp2) {host['h2load']}, "
                        f"bpftrace {host['bpftrace']}"],
             ["runs", f"{run['rounds']} of each kind, {run['seconds']} s where a target is about it, "
-                     f"{max(1, run['seconds'] // 3)} s else; {run['took']} s in all, on {host['date']}; load of the machine "
+                     f"{max(1, run['seconds'] // 3)} s else; HTTP/1.1 on {run['connections']} connections; {run['took']} s in all, on {host['date']}; load of the machine "
                      f"before it began: {run['load_before']}"]]
     return table(["", ""], rows)
 

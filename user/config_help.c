@@ -274,7 +274,7 @@ static void reference_delivery(FILE *out)
 	      "file\n"
 	      "  goes (`ship_dropped_spool`). After an outage the backlog and new events take turns. When the disk is "
 	      "full\n"
-	      "  or cannot be written, events stay in memory and the agent goes on.\n"
+	      "  or cannot be written, also at the start, events stay in memory, the agent goes on and tries again.\n"
 	      "- An event can arrive twice: when an answer got lost, and when the agent was killed between an answer "
 	      "and its\n"
 	      "  mark on disk. The collector drops the second one by its `transaction_id`.\n"

@@ -129,11 +129,14 @@ static void whichever_way_it_came(void **state)
 	(void)state;
 	assert_int_equal(life("--application-id", SECRET), 0);
 	expect_none("command line");
-	assert_int_equal(life("-c", file("batch_size: 10\napplication_id: " SECRET "\nproxy: http://u:" SECRET "@h:1\n")), 0);
+	assert_int_equal(
+		life("-c", file("batch_size: 10\napplication_id: " SECRET "\nproxy: http://u:" SECRET "@h:1\n")), 0);
 	expect_none("configuration file");
 	assert_int_equal(life("--application-id-file", file(SECRET "\n")), 0);
 	expect_none("file of its own");
-	assert_int_equal(life("--kong-config", file("plugins:\n- name: moesif\n  config:\n    application_id: " SECRET "\n")), 0);
+	assert_int_equal(
+		life("--kong-config", file("plugins:\n- name: moesif\n  config:\n    application_id: " SECRET "\n")),
+		0);
 	expect_none("Kong's file");
 	setenv("KONGTAP_APPLICATION_ID", SECRET, 1);
 	assert_int_equal(life(NULL, NULL), 0);

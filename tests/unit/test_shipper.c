@@ -2,7 +2,9 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <zlib.h>
@@ -956,6 +958,75 @@ static void an_unwritable_spool_leaves_the_memory(void **state)
 	fake_stop(c);
 }
 
+#define WANT(what)                                                                                                     \
+	do {                                                                                                           \
+		if (!(what)) {                                                                                         \
+			fprintf(stderr, "%s:%d: %s (%s)\n", __func__, __LINE__, #what, strerror(errno));               \
+			_exit(1);                                                                                      \
+		}                                                                                                      \
+	} while (0)
+
+/* Nobody can write to the spool's directory, or everybody who could before. Permissions do not bind root, but in a
+ * child, which may have mounts of its own, a disk that is mounted to be read does. */
+static void refuse_writes(bool on)
+{
+	if (geteuid()) {
+		WANT(chmod(spool, on ? 0500 : 0700) == 0);
+		return;
+	}
+	if (on)
+		WANT(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	WANT(mount("none", spool, "tmpfs", on ? MS_RDONLY : MS_REMOUNT, NULL) == 0);
+}
+
+static void with_a_disk_that_cannot_be_written(void)
+{
+	struct ship_status st = {.spooled_events = 0};
+	struct fake_collector *c;
+	struct shipper *s;
+
+	refuse_writes(true);
+	c = fake_start(accept_all, NULL);
+	s = ship_to(c->url);
+	WANT(has_logged("cannot be used: "));
+	give(s, 0, 50);
+	WANT(fake_wait(c, &c->nids, 50));
+	wait_empty(s);
+	fake_set_down(c, true);
+	give(s, 50, 50);
+	shipper__status(s, &st);
+	WANT(st.queued_events == 50 && st.spooled_events == 0);
+	refuse_writes(false);
+	for (int i = 0; i < 60000 && st.spooled_events < 50; i++) {
+		usleep(1000);
+		shipper__status(s, &st);
+	}
+	WANT(st.spooled_events == 50 && has_logged("can be used now"));
+	fake_set_down(c, false);
+	WANT(fake_wait(c, &c->nids, 100));
+	stop(s);
+	expect_set(c, 0, 100);
+	WANT(dropped() == 0);
+	fake_stop(c);
+}
+
+static void a_disk_that_cannot_be_written_yet_stops_nobody(void **state)
+{
+	int status = 0;
+	pid_t pid;
+
+	(void)state;
+	given = 0;
+	use_spool();
+	pid = fork();
+	if (pid == 0) {
+		with_a_disk_that_cannot_be_written();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 /* Chance decides how each request is answered and how large the events are; poison and what is too large stay so. */
 struct chance {
 	unsigned seed;
@@ -1251,6 +1322,7 @@ int main(void)
 		T(killed_it_loses_only_what_is_younger_than_the_sync_interval),
 		T(poison_from_the_spool_is_isolated_too),
 		T(an_unwritable_spool_leaves_the_memory),
+		T(a_disk_that_cannot_be_written_yet_stops_nobody),
 		T(whatever_happens_every_event_is_accounted_for),
 		T(configuration_is_fetched_at_the_start_and_at_intervals),
 		T(a_new_tag_fetches_it_and_the_same_does_not),

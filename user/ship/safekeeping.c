@@ -84,11 +84,33 @@ static int move_old(struct sender *s, uint64_t now_ns)
 	return err;
 }
 
+void safekeeping__begin(struct sender *s)
+{
+	stats_add(STAT_ship_recovered_events, s->recovered);
+	if (s->recovered)
+		log_info("spool", "%llu events of an earlier run wait on disk", (unsigned long long)s->recovered);
+}
+
+/* At the start the disk was not to be used; it may be by now. */
+static bool open_late(struct sender *s, uint64_t now_ns)
+{
+	if (!s->o->spool_dir || s->stopping || now_ns < s->spool_retry_ns)
+		return false;
+	s->spool = spool__open(s->o->spool_dir, s->o->spool_bytes, &s->recovered);
+	if (!s->spool) {
+		s->spool_retry_ns = now_ns + DISK_RETRY_NS;
+		return false;
+	}
+	log_info("spool", "spool_dir %s can be used now", s->o->spool_dir);
+	safekeeping__begin(s);
+	return true;
+}
+
 void safekeeping__run(struct sender *s, uint64_t now_ns)
 {
 	int err = 0;
 
-	if (!s->spool)
+	if (!s->spool && !open_late(s, now_ns))
 		return;
 	if (now_ns >= s->spool_retry_ns) {
 		err = keep_copies(s, &s->flying, now_ns);

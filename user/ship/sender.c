@@ -105,9 +105,7 @@ static void *run(void *ctx)
 {
 	struct sender *s = ctx;
 
-	stats_add(STAT_ship_recovered_events, s->recovered);
-	if (s->recovered)
-		log_info("spool", "%llu events of an earlier run wait on disk", (unsigned long long)s->recovered);
+	safekeeping__begin(s);
 	loop(s);
 	safekeeping__last(s);
 	publish(s);

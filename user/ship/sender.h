@@ -21,8 +21,8 @@
 struct sender {
 	const struct ship_options *o;
 	struct queue *queue;
-	struct spool *spool; /* NULL: none */
-	uint64_t recovered;  /* events that the spool held at the start */
+	struct spool *spool; /* NULL: none, or none yet */
+	uint64_t recovered;  /* events that the spool held when it was opened */
 	struct http *http;
 	struct gate gate;
 	struct remote remote;
@@ -64,6 +64,8 @@ void delivery__finish(struct sender *s, struct batch *b);
 void delivery__hold(struct sender *s, struct batch *b);
 
 /* safekeeping.c: what must not stay in memory alone. */
+/* The spool was opened. */
+void safekeeping__begin(struct sender *s);
 void safekeeping__run(struct sender *s, uint64_t now_ns);
 uint64_t safekeeping__due(struct sender *s, uint64_t now_ns);
 /* The end: everything that is left goes to disk or is counted as dropped. */

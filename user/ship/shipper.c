@@ -43,6 +43,26 @@ static int make_queue(struct shipper *s, const struct ship_options *o)
 	return s->sender.queue ? 0 : -ENOMEM;
 }
 
+/* Some of what is wrong with a disk passes, and calls are not to be missed for it; all else is somebody's mistake. */
+static bool may_pass(int err)
+{
+	return err == -EROFS || err == -EACCES || err == -EPERM || err == -ENOSPC || err == -EDQUOT || err == -EIO;
+}
+
+static int open_spool(struct sender *s)
+{
+	int err;
+
+	s->spool = spool__open(s->o->spool_dir, s->o->spool_bytes, &s->recovered);
+	if (s->spool)
+		return 0;
+	err = -errno;
+	log_err("spool", "spool_dir %s cannot be used: %s%s", s->o->spool_dir,
+		err == -EBUSY ? "another agent has it" : strerror(-err),
+		may_pass(err) ? "; events stay in memory, and it is tried again every second" : "");
+	return may_pass(err) ? 0 : err;
+}
+
 struct shipper *shipper__new(const struct ship_options *o, struct remote_sink remote)
 {
 	struct shipper *s = calloc(1, sizeof(*s));
@@ -54,13 +74,8 @@ struct shipper *shipper__new(const struct ship_options *o, struct remote_sink re
 	pthread_mutex_init(&s->sender.lock, NULL);
 	remote__init(&s->sender.remote, o, remote, 0);
 	err = make_queue(s, o);
-	if (!err && o->spool_dir) {
-		s->sender.spool = spool__open(o->spool_dir, o->spool_bytes, &s->sender.recovered);
-		err = s->sender.spool ? 0 : -errno;
-		if (err)
-			log_err("spool", "spool_dir %s cannot be used: %s", o->spool_dir,
-				err == -EBUSY ? "another agent has it" : strerror(-err));
-	}
+	if (!err && o->spool_dir)
+		err = open_spool(&s->sender);
 	if (!err)
 		err = sender__start(&s->sender);
 	if (err) {

@@ -54,7 +54,8 @@ struct ship_status {
 
 struct shipper;
 
-/* Options are borrowed for its life. NULL and errno: ENOMEM, EINVAL (endpoint), EACCES… (spool directory). */
+/* Options are borrowed for its life. NULL and errno: ENOMEM, EINVAL (endpoint), EBUSY, ENOTDIR… (spool
+ * directory). A disk that cannot be used just now is none: events stay in memory, and it is tried again. */
 struct shipper *shipper__new(const struct ship_options *o, struct remote_sink remote);
 /* Copies one event's JSON. 0; -ENOSPC: queue full and the spool cannot take it (counted queue_dropped_full). */
 int shipper__give(struct shipper *s, struct span event_json);

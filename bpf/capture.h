@@ -109,6 +109,9 @@ struct kt_tls_call {
 	__u8 pad[2];
 };
 
+/* Bytes of a call that are looked at at a time for the end of a head. */
+#define KT_LOOK 256
+
 /* What one call of the main thread moves, while it is looked at. It lives in a map and not on the stack of the program
  * for the verifier's sake: what comes from a map is just a number, so loops over it do not multiply its states. It
  * belongs to one thread, so there is nobody to share it with. */
@@ -132,6 +135,9 @@ struct kt_io {
 	__u64 run;     /* HTTP/2: where the bytes begin that are to be copied next … */
 	__u32 run_len; /* … and how many they are so far */
 	__u32 dropped; /* some of the call's bytes need no copying */
+	__u32 head;    /* HTTP/1: where in the call the head ends, 0: nowhere yet */
+	__u32 pad2;
+	char look[KT_LOOK];
 };
 
 /* Value of `watched`, keyed by tgid. */
@@ -187,11 +193,11 @@ struct kt_conn {
 	__u32 settled; /* when what was passed over was told last, in units of 2^30 ns */
 	__u32 run; /* bytes copied in run_dir since the other side last spoke, or since the reader was woken for them */
 	__u8 run_dir;
-	__u8 speech;   /* enum kt_speech */
-	__u8 peeks;    /* calls whose first bytes said nothing of it */
-	__u8 turn_dir; /* HTTP/1: the side that spoke last … */
-	__u32 turn;    /* … and how much since the other did, or since its message began */
-	__u32 pad;
+	__u8 speech;	 /* enum kt_speech */
+	__u8 peeks;	 /* calls whose first bytes said nothing of it */
+	__u8 turn_dir;	 /* HTTP/1: the side that spoke last … */
+	__u32 turn;	 /* … and how much since the other did, or since its message began */
+	__u32 headed;	 /* … of which the head is over, and nothing else is wanted */
 	__u64 owed_ns;	 /* when the latest of what is owed moved */
 	__u64 last_five; /* the last bytes of a turn of which no more is copied */
 };
@@ -259,7 +265,7 @@ struct kt_owed {
 	__u64 t_ns;  /* when the last of them moved */
 };
 
-_Static_assert(sizeof(struct kt_watch) == 144, "kt_watch");
+_Static_assert(sizeof(struct kt_watch) == 408, "kt_watch");
 _Static_assert(sizeof(struct kt_conn_key) == 16, "kt_conn_key");
 _Static_assert(sizeof(struct kt_conn) == 152, "kt_conn");
 _Static_assert(sizeof(struct kt_skip) == 40, "kt_skip");

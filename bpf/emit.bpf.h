@@ -446,11 +446,11 @@ static __noinline int emit(struct kt_io *io, struct kt_conn *c)
 	}
 	if (io->shape == KT_SEGMENTS) {
 		io->seg_left = 0;
-		return have_loop() && io->n <= KT_PIECE ? gather_all(io, c) : walk_all(io, c);
+		return have_loop() && io->n <= KT_PIECE && io->n <= io->budget ? gather_all(io, c) : walk_all(io, c);
 	}
 	io->base = io->at;
 	io->seg_left = io->n;
-	if (io->n > KT_PIECE)
+	if (io->n > KT_PIECE || io->n > io->budget)
 		return walk_all(io, c);
 	io->last = 1;
 	io->piece = io->n;

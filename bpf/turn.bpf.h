@@ -15,6 +15,10 @@
 #define TURN_HEAD (64u << 10)
 /* In a turn longer than this a call may begin another message: the answer to a pipelined request. */
 #define TURN_ASK (16u << 10)
+/* As far into a call the end of a head is looked for. */
+#define HEAD_MAX (8u << 10)
+/* What is as short as this is copied: that is cheaper than to leave it out. */
+#define BODY_SMALL 1024
 /* Calls that say nothing of what is spoken before nobody asks any more. */
 #define PEEKS_MAX 16
 
@@ -23,25 +27,40 @@
 		(__u64)(g) << 48 | (__u64)(h) << 56)
 #define FIRST(n) (~0ULL >> (64 - 8 * (n)))
 
-/* The first eight bytes of a call as a number on a little-endian machine, which all of ours are; 0: not to be had. */
+/* The first bytes of a call, eight of them unless it or its first segment is shorter, as a number on a little-endian
+ * machine, which all of ours are; zeroes where there are none. */
 static __noinline __u64 first_eight(struct kt_io *io)
 {
-	__u64 at = io->at, bytes = 0;
+	__u64 at = io->at, n = io->n, bytes = 0;
 	struct iovec v;
 
-	if (io->n < sizeof(bytes) || io->shape == KT_NODATA)
+	if (io->shape == KT_NODATA)
 		return 0;
 	if (io->shape == KT_SEGMENTS) {
-		if (bpf_probe_read_user(&v, sizeof(v), (void *)at) || v.iov_len < sizeof(bytes))
+		if (bpf_probe_read_user(&v, sizeof(v), (void *)at))
 			return 0;
 		at = (__u64)v.iov_base;
+		if (n > v.iov_len)
+			n = v.iov_len;
 	}
-	return bpf_probe_read_user(&bytes, sizeof(bytes), (void *)at) ? 0 : bytes;
+	if (n > sizeof(bytes))
+		n = sizeof(bytes);
+	return bpf_probe_read_user(&bytes, n, (void *)at) ? 0 : bytes;
 }
 
 static __always_inline bool is_response(__u64 first)
 {
 	return (first & FIRST(7)) == EIGHT('H', 'T', 'T', 'P', '/', '1', '.', 0);
+}
+
+/* Or the first bytes of one, before which another was. Neither a chunk nor JSON begins so. */
+static __always_inline bool may_be_response(__u64 first)
+{
+	__u64 all = EIGHT('H', 'T', 'T', 'P', '/', '1', '.', 0);
+
+	if (first & 0xff00)
+		return first >> 56 ? is_response(first) : (first & FIRST(2)) == (all & FIRST(2));
+	return first == 'H';
 }
 
 /* Those that bring bodies along; every other connection is known by its first response. */
@@ -106,6 +125,123 @@ static __noinline int swallow(struct kt_io *io, struct kt_conn *c)
 	return put_chunked_end(c, dir);
 }
 
+/* Whether heads are all that is wanted of what comes in this direction: of responses, and of requests to upstreams. As
+ * long as bodies of the client's leg are wanted, those of upstream legs are copied up to where no head can be any more:
+ * looking for the end of a head costs more than a small body. What a client sends may have the next request behind a
+ * body. */
+static __always_inline bool heads_only(struct kt_conn *c, __u32 dir)
+{
+	if (!have_loop() || !body_limits)
+		return false;
+	if (c->origin == KT_CONNECTED)
+		return !body_keep[(dir + 1) & 1];
+	return dir == KT_OUT && !body_keep[KT_OUT];
+}
+
+/* Four bytes on at a time: of the four that end a head one is met. Looks at KT_LOOK bytes, at the next KT_LOOK - 4
+ * then. */
+static long look_step(__u32 i, struct kt_io **ctx)
+{
+	struct kt_io *io = *ctx;
+	__u64 at = io->base + i * (KT_LOOK - 4), n = io->base + io->seg_left - at;
+	const char *b = io->look;
+
+	if (at >= io->base + io->seg_left || n < 4)
+		return 1;
+	if (n > KT_LOOK)
+		n = KT_LOOK;
+	if (bpf_probe_read_user(io->look, n, (void *)at))
+		return 1;
+	for (__u32 p = 3; p < KT_LOOK - 4; p += 4) {
+		__u32 end = 0;
+
+		if (p >= n)
+			break;
+		if (b[p] == '\n') {
+			if (b[p - 1] != '\r')
+				continue;
+			if (b[p - 2] == '\n' && b[p - 3] == '\r')
+				end = p + 1;
+			else if (b[p + 1] == '\r' && b[p + 2] == '\n')
+				end = p + 3;
+		} else if (b[p] == '\r') {
+			if (b[p + 1] != '\n')
+				continue;
+			if (b[p + 2] == '\r' && b[p + 3] == '\n')
+				end = p + 4;
+			else if (b[p - 1] == '\n' && b[p - 2] == '\r')
+				end = p + 2;
+		}
+		if (end && end <= n) {
+			io->head = i * (KT_LOOK - 4) + end;
+			return 1;
+		}
+	}
+	return 0;
+}
+
+/* Finds the head that the call begins with, whole: io->head. Not one that others may follow (1xx), nor one that is
+ * spread over segments. */
+static __noinline int find_head(struct kt_io *io)
+{
+	__u64 first = first_eight(io);
+	struct kt_io *ctx = io;
+	struct iovec v;
+
+	io->head = 0;
+	io->base = io->at;
+	io->seg_left = io->n;
+	if (io->shape == KT_SEGMENTS) {
+		if (bpf_probe_read_user(&v, sizeof(v), (void *)io->at))
+			return 0;
+		io->base = (__u64)v.iov_base;
+		if (io->seg_left > v.iov_len)
+			io->seg_left = v.iov_len;
+	}
+	if (io->seg_left > HEAD_MAX)
+		io->seg_left = HEAD_MAX;
+	if (is_response(first)) {
+		if (bpf_probe_read_user(io->look, 10, (void *)io->base) || io->look[9] == '1')
+			return 0;
+	}
+	bpf_loop(HEAD_MAX / (KT_LOOK - 4) + 1, look_step, &ctx, 0);
+	return 0;
+}
+
+/* A call of which nothing is wanted is told at once, without its bytes. */
+static __noinline int put_bodily(struct kt_io *io, struct kt_conn *c)
+{
+	__u32 dir = io->dir & 1;
+	bool ends = last_five(io, 0) == CHUNKED_END;
+	__u64 n = ends ? io->n - 5 : io->n;
+
+	c->more = 0;
+	put_gap(c, dir, c->pos[dir], n, KT_CAUSE_LIMIT);
+	c->pos[dir] += io->n;
+	return ends ? put_chunked_end(c, dir) : 0;
+}
+
+/* Where heads are all that is wanted: how much of the call may be copied (io->budget). True: nothing, and it has been
+ * seen to. */
+static __noinline int beyond_head(struct kt_io *io, struct kt_conn *c)
+{
+	if (io->n < BODY_SMALL || io->shape == KT_NODATA)
+		return 0;
+	if (c->headed) {
+		if (!c->opened)
+			return 0;
+		put_bodily(io, c);
+		return 1;
+	}
+	find_head(io);
+	if (!io->head)
+		return 0;
+	c->headed = 1;
+	if (io->n - io->head >= BODY_SMALL)
+		io->budget = io->head;
+	return 0;
+}
+
 /* HTTP/1: whose turn it is, and how much of the call may be copied (io->budget). True: nothing, and it has been seen
  * to.
  */
@@ -117,11 +253,11 @@ static __noinline int beyond_turn(struct kt_io *io, struct kt_conn *c)
 	if (c->turn_dir != dir) {
 		settle(c, !dir);
 		c->turn_dir = dir;
-		c->turn = 0;
+		c->turn = c->headed = 0;
 		c->last_five = 0;
-	} else if (c->turn > TURN_ASK && is_response(first_eight(io))) {
+	} else if ((c->turn > TURN_ASK || c->headed) && may_be_response(first_eight(io))) {
 		settle(c, dir);
-		c->turn = 0;
+		c->turn = c->headed = 0;
 	}
 	if (keep == ~0u)
 		return 0;
@@ -130,7 +266,7 @@ static __noinline int beyond_turn(struct kt_io *io, struct kt_conn *c)
 		if (io->budget > limit - c->turn)
 			io->budget = limit - c->turn;
 		c->turn = turn < ~0u ? turn : ~0u;
-		return 0;
+		return heads_only(c, dir) ? beyond_head(io, c) : 0;
 	}
 	/* Past the end of what is of no use: it is to be seen what follows. */
 	if (c->skip[dir] > c->pos[dir] && c->skip[dir] < c->pos[dir] + io->n)

@@ -1,7 +1,7 @@
 /* left_out: with bodies left out, every exchange is what it would be without: its heads, its end, the length of its
- * bodies and as much of them as is wanted, whatever calls the bytes come in. An actor process (watched) speaks a random
- * script of HTTP/1 or HTTP/2 in random calls; we are the other end and know the script, too. What the source says goes
- * through the real wire. left_out [-f FEATURES-TO-DO-WITHOUT] [-s SEED] [-n SCRIPTS]
+ * bodies and as much of them as is wanted (-k BYTES), whatever calls the bytes come in. An actor process (watched)
+ * speaks a random script of HTTP/1 or HTTP/2 in random calls; we are the other end and know the script, too. What the
+ * source says goes through the real wire. left_out [-f FEATURES-TO-DO-WITHOUT] [-s SEED] [-n SCRIPTS] [-k BYTES]
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -26,7 +26,6 @@
 #include "wire/conns.h"
 #include "wire/h2frame.h"
 
-#define KEEP 100000u
 #define CALLS_MAX 96
 #define TURNS_MAX 512
 
@@ -56,6 +55,8 @@ struct script {
 	unsigned ncalls;
 	bool h2, upstream;
 };
+
+static uint32_t keep = 100000; /* of a body */
 
 static uint64_t rng_state;
 
@@ -124,7 +125,7 @@ static uint64_t some_length(void)
 	case 4:
 		return 60000 + below(60000);
 	case 5:
-		return KEEP - 1 + below(3);
+		return (keep ? keep - 1 : 0) + below(3);
 	case 6:
 		return 100000 + below(200000);
 	default:
@@ -502,7 +503,7 @@ static void complain(const struct call_said *c, const char *what, uint64_t got, 
 
 static void judge_body(const struct call_said *c, const char *what, const struct message *m, const struct body_seen *b)
 {
-	uint64_t want = script.upstream ? 0 : b->len < KEEP ? b->len : KEEP;
+	uint64_t want = script.upstream ? 0 : b->len < keep ? b->len : keep;
 
 	if (m->end != MSG_COMPLETE)
 		complain(c, what, m->end, MSG_COMPLETE);
@@ -510,7 +511,7 @@ static void judge_body(const struct call_said *c, const char *what, const struct
 	if (m->body_len != b->len && !(b->framed && m->body_len_framed && m->body_gap && m->body_len > b->len))
 		complain(c, what, m->body_len, b->len);
 	/* More than is kept is left out as a whole, where its length was known before. */
-	if (b->len <= KEEP && m->body.n != want)
+	if (b->len <= keep && m->body.n != want)
 		complain(c, what, m->body.n, want);
 	for (size_t i = 0; i < m->body.n; i++)
 		if ((unsigned char)m->body.p[i] != (unsigned char)(b->first + i * 7 + (i >> 10))) {
@@ -630,7 +631,7 @@ static void run(uint64_t seed, int channel, int listener, uint16_t port, struct 
 	wire_limits_default(&limits);
 	limits.total_bytes = 1u << 30;
 	limits.conn_bytes = 1u << 30;
-	limits.request_body = limits.response_body = KEEP;
+	limits.request_body = limits.response_body = keep;
 	conns = conns__new(&limits, sink, (struct conn_ignore_sink){.fn = on_ignore, .skip = on_skip});
 	judged = 0;
 	wrong[0] = '\0';
@@ -695,13 +696,15 @@ int main(int argc, char **argv)
 
 	capture_options_default(&o);
 	log_set_level(LOG_LVL_ERR);
-	while ((c = getopt(argc, argv, "f:s:n:")) != -1) {
+	while ((c = getopt(argc, argv, "f:s:n:k:")) != -1) {
 		if (c == 'f')
 			o.force = optarg;
 		else if (c == 's')
 			seed = strtoull(optarg, NULL, 0);
 		else if (c == 'n')
 			n = strtoull(optarg, NULL, 0);
+		else if (c == 'k')
+			keep = (uint32_t)strtoul(optarg, NULL, 0);
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	buf__init(&script.bytes, 1u << 30);
@@ -723,7 +726,7 @@ int main(int argc, char **argv)
 		printf("FAIL - the programs load and attach: see above\n");
 		return 1;
 	}
-	source__bodies(source, KEEP, KEEP);
+	source__bodies(source, keep, keep);
 	source__activate(source);
 	source__poll(source, 0);
 	for (uint64_t i = 0; i < n; i++) {

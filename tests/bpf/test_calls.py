@@ -14,6 +14,7 @@ WAYS = {
     "verifier": [""],
     "opens": [""],
     "left_out": ["", "loop,task_pt_regs"],
+    "left_out -k 0": ["", "loop"],
     "preempt": ["", "steady_calls"],
     "calls": ["", "loop", "task_pt_regs", "tracefs", "loop,task_pt_regs,steady_calls"],
     "tlscalls": ["", "loop", "placement", "multi_uprobe", "placement,multi_uprobe,preempt_guard,map_files"],
@@ -29,7 +30,8 @@ def main():
     for tool, ways in WAYS.items():
         for without in ways:
             label = f"{tool} without {without}" if without else tool
-            done = subprocess.run([TOOLS / tool, *(["-f", without] if without else [])], capture_output=True, text=True,
+            name, *options = tool.split()
+            done = subprocess.run([TOOLS / name, *options, *(["-f", without] if without else [])], capture_output=True, text=True,
                                   timeout=300)
             for line in done.stdout.splitlines():
                 match = re.match(r"(ok|FAIL) - (.*)", line)

@@ -208,15 +208,17 @@ static __noinline int find_head(struct kt_io *io)
 	return 0;
 }
 
-/* A call of which nothing is wanted is told at once, without its bytes. */
+/* A call of which nothing is wanted is told at once, without its bytes; of the end of a chunked body some may have been
+ * told already. */
 static __noinline int put_bodily(struct kt_io *io, struct kt_conn *c)
 {
 	__u32 dir = io->dir & 1;
-	bool ends = last_five(io, 0) == CHUNKED_END;
-	__u64 n = ends ? io->n - 5 : io->n;
+	bool ends = c->last_five == CHUNKED_END;
+	__u64 n = !ends ? io->n : io->n > 5 ? io->n - 5 : 0;
 
 	c->more = 0;
-	put_gap(c, dir, c->pos[dir], n, KT_CAUSE_LIMIT);
+	if (n)
+		put_gap(c, dir, c->pos[dir], n, KT_CAUSE_LIMIT);
 	c->pos[dir] += io->n;
 	return ends ? put_chunked_end(c, dir) : 0;
 }
@@ -225,18 +227,20 @@ static __noinline int put_bodily(struct kt_io *io, struct kt_conn *c)
  * seen to. */
 static __noinline int beyond_head(struct kt_io *io, struct kt_conn *c)
 {
-	if (io->n < BODY_SMALL || io->shape == KT_NODATA)
-		return 0;
 	if (c->headed) {
-		if (!c->opened)
+		c->last_five = last_five(io, c->last_five);
+		if (!c->opened || (io->n < BODY_SMALL && c->last_five != CHUNKED_END))
 			return 0;
 		put_bodily(io, c);
 		return 1;
 	}
+	if (io->n < BODY_SMALL || io->shape == KT_NODATA)
+		return 0;
 	find_head(io);
 	if (!io->head)
 		return 0;
 	c->headed = 1;
+	c->last_five = last_five(io, 0);
 	if (io->n - io->head >= BODY_SMALL)
 		io->budget = io->head;
 	return 0;

@@ -27,6 +27,31 @@ static void end_shown(struct rig *r)
 	assert_int_equal(r->done, 1);
 }
 
+/* The end came in two calls, the first of which was told as left out: the kernel shows it whole. */
+static void end_shown_in_two(struct rig *r)
+{
+	rig__in(r, "GET /a HTTP/1.1\r\n\r\n");
+	rig__out(r, CHUNKED);
+	rig__lose(r, DIR_OUT, 1003, GAP_LIMIT);
+	r->pos[DIR_OUT] -= 3;
+	rig__out(r, "0\r\n\r\n");
+	assert_int_equal(r->done, 1);
+	rig__in(r, "GET /b HTTP/1.1\r\n\r\n");
+	rig__out(r, "HTTP/1.1 201 OK\r\nContent-Length: 1\r\n\r\nb");
+	assert_int_equal(r->done, 2);
+}
+
+/* What is no more than a body's bytes is taken where it goes on. */
+static void no_end_shown(struct rig *r)
+{
+	rig__in(r, "GET /a HTTP/1.1\r\n\r\n");
+	rig__out(r, "HTTP/1.1 200 OK\r\nContent-Length: 1005\r\n\r\n");
+	rig__lose(r, DIR_OUT, 1003, GAP_LIMIT);
+	r->pos[DIR_OUT] -= 3;
+	rig__out(r, "0\r\n\r\n");
+	assert_int_equal(r->done, 1);
+}
+
 static void end_left_out(struct rig *r)
 {
 	rig__in(r, "GET /a HTTP/1.1\r\n\r\n");
@@ -68,6 +93,10 @@ static void test_response(void **state)
 {
 	(void)state;
 	one("the end is shown", end_shown, "GET /a 1.1 complete 0 \"\" > 200 1.1 complete 1505 \"hello\" gap 1500/4\n");
+	one("the end is shown in two", end_shown_in_two,
+		"GET /a 1.1 complete 0 \"\" > 200 1.1 complete 1008 \"hello\" gap 1003/4\n"
+		"GET /b 1.1 complete 0 \"\" > 201 1.1 complete 1 \"b\"\n");
+	one("no end is shown", no_end_shown, "GET /a 1.1 complete 0 \"\" > 200 1.1 complete 1005 \"\" gap 1003/4\n");
 	one("the end is left out", end_left_out,
 		"GET /a 1.1 complete 0 \"\" > 200 1.1 complete 1005 \"hello\" gap 1000/4\n"
 		"GET /b 1.1 complete 0 \"\" > 201 1.1 complete 1 \"b\"\n");

@@ -362,6 +362,12 @@ void conn__turn(struct conn *c, enum direction dir, uint64_t pos)
 	c->turn_from[dir] = pos;
 }
 
+bool conn__is_end(const struct conn *c, enum direction dir, struct span data)
+{
+	return c->state == CONN_SPEAKS && c->ops->searching && span_eq(data, SPAN_LIT("0\r\n\r\n")) &&
+	       c->ops->searching(c->proto, carries_requests(c->facts.leg, dir));
+}
+
 bool conn__skip(struct conn *c, enum direction dir)
 {
 	struct byte_range *told = &c->skip[dir];

@@ -55,6 +55,9 @@ bool conn__data(struct conn *c, enum direction dir, struct span data, uint64_t t
 bool conn__gap(struct conn *c, enum direction dir, uint64_t n, enum gap_cause cause, uint64_t t_ns);
 /* Bytes of a direction come, at this position. */
 void conn__turn(struct conn *c, enum direction dir, uint64_t pos);
+/* The kernel has shown these bytes, the end of a chunked body, of which some were told as left out already, and the end
+ * is being looked for. */
+bool conn__is_end(const struct conn *c, enum direction dir, struct span data);
 /* Looks for bytes to come that are of no use and puts them into c->skip. False when there are none worth telling, or
  * they were told. */
 bool conn__skip(struct conn *c, enum direction dir);

@@ -232,6 +232,10 @@ static void on_data(struct conns *c, const struct rec_data *d, uint64_t t_ns)
 		stats_inc(STAT_capture_bad_records);
 		return;
 	}
+	if (st.data.n < d->data.n && conn__is_end(it, dir, d->data)) {
+		st.data = d->data;
+		st.fragment_start = true;
+	}
 	conn__turn(it, dir, d->pos);
 	useful = conn__gap(it, dir, st.lost, GAP_LOST, t_ns);
 	useful = conn__data(it, dir, st.data, t_ns, st.fragment_start) && useful;

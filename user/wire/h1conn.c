@@ -403,6 +403,13 @@ static uint64_t h1conn__useless(const struct proto *p, bool is_request, uint64_t
 	return http1_reader__body_ahead(s->reader, ret_last);
 }
 
+static bool h1conn__searching(const struct proto *p, bool is_request)
+{
+	const struct h1side *s = is_request ? &p->req : &p->resp;
+
+	return s->reading && http1_reader__searching(s->reader);
+}
+
 const struct proto_ops http1_ops = {
 	.name = "http/1",
 	.id = PROTO_HTTP1,
@@ -414,5 +421,6 @@ const struct proto_ops http1_ops = {
 	.tick = h1conn__tick,
 	.busy = h1conn__busy,
 	.useless = h1conn__useless,
+	.searching = h1conn__searching,
 	.free = h1conn__free,
 };

@@ -75,6 +75,8 @@ struct proto_ops {
 	/* May be NULL. How many of the bytes to come in this direction belong to a body for certain, in *ret_keep how
 	 * many of them, the first, are wanted, and in *ret_last whether the message ends with them. */
 	uint64_t (*useless)(const struct proto *p, bool is_request, uint64_t *ret_keep, bool *ret_last);
+	/* May be NULL. Chunks were left out, and where they go on is not known. */
+	bool (*searching)(const struct proto *p, bool is_request);
 	void (*free)(struct proto *p); /* hands nothing on; NULL is fine */
 };
 

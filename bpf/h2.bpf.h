@@ -205,12 +205,14 @@ static __always_inline void h2_payload(struct h2_walk *w, __u64 n, const bool ac
 static __always_inline __u32 h2_header(struct h2_walk *w, __u64 n, const bool act)
 {
 	struct kt_h2_dir *d = w->d;
-	__u32 have = d->have, m, mode, dir = w->io->dir & 1;
+	__u32 have = d->have, mode, dir = w->io->dir & 1;
 	struct h2_frame f;
+	__u64 m;
 
 	if (have >= H2_HEAD)
 		return 0;
 	m = n < H2_HEAD - have ? n : H2_HEAD - have;
+	barrier_var(m); /* what is compared is what is used: kernels before 6.12 know no more of it */
 	if (m > H2_HEAD || bpf_probe_read_user(&d->head[have], m, (void *)w->io->base))
 		return 0;
 	d->have = have + m;

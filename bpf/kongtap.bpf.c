@@ -11,52 +11,11 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* System calls, one tracepoint each. The arguments are still in the registers that the task saved on entry, and the
- * result is in them by now. The tracepoint has it, too, but real-time kernels do not tell right where. */
-static __always_inline int at_exit(__u32 call, const bool spare)
-{
-	struct kt_watch *w = watch_of(bpf_get_current_pid_tgid() >> 32);
-	struct pt_regs *regs;
-
-	if (!w)
-		return 0;
-	tally(KT_STAT_CALLS);
-	regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
-	return on_syscall(w, call, regs, true, PT_REGS_RC(regs), spare);
-}
-
-#define AT_EXIT(name, call)                                                                                            \
-	SEC("?tp/syscalls/sys_exit_" #name) int sys_##name(void *ctx)                                                  \
-	{                                                                                                              \
-		at_exit(call, false);                                                                                  \
-		return 0;                                                                                              \
-	}                                                                                                              \
-	SEC("?tp/syscalls/sys_exit_" #name) int spare_##name(void *ctx)                                                \
-	{                                                                                                              \
-		at_exit(call, true);                                                                                   \
-		return 0;                                                                                              \
-	}
-
-AT_EXIT(accept4, CALL_ACCEPT)
-AT_EXIT(accept, CALL_ACCEPT)
-AT_EXIT(connect, CALL_CONNECT)
-AT_EXIT(close, CALL_CLOSE)
-AT_EXIT(read, CALL_READ)
-AT_EXIT(recvfrom, CALL_RECVFROM)
-AT_EXIT(readv, CALL_READV)
-AT_EXIT(recvmsg, CALL_RECVMSG)
-AT_EXIT(write, CALL_WRITE)
-AT_EXIT(sendto, CALL_SENDTO)
-AT_EXIT(writev, CALL_WRITEV)
-AT_EXIT(sendmsg, CALL_SENDMSG)
-AT_EXIT(sendfile64, CALL_SENDFILE)
-
-/* Where there is no tracefs, or bpf_task_pt_regs is missing (before 5.15): all system calls in one hook, which has the
- * registers at hand but is run for every call of every process. */
-static __always_inline __u32 call_of(struct pt_regs *regs)
+/* `typed`: regs is a pointer that the verifier knows. */
+static __always_inline __u32 call_of(struct pt_regs *regs, const bool typed)
 {
 #if defined(__TARGET_ARCH_x86)
-	switch (BPF_CORE_READ(regs, orig_ax)) {
+	switch (typed ? regs->orig_ax : BPF_CORE_READ(regs, orig_ax)) {
 	case 0:
 		return CALL_READ;
 	case 1:
@@ -86,7 +45,7 @@ static __always_inline __u32 call_of(struct pt_regs *regs)
 		return CALL_NONE;
 	}
 #elif defined(__TARGET_ARCH_arm64)
-	switch (BPF_CORE_READ(regs, syscallno)) {
+	switch (typed ? regs->syscallno : BPF_CORE_READ(regs, syscallno)) {
 	case 57:
 		return CALL_CLOSE;
 	case 63:
@@ -118,6 +77,44 @@ static __always_inline __u32 call_of(struct pt_regs *regs)
 #endif
 }
 
+/* System calls at their tracepoints (the names in the section are the calls). The arguments are still in the registers
+ * that the task saved on entry, and the result is in them by now. The tracepoint has it, too, but real-time kernels do
+ * not tell right where. Calls that move bytes share a program: what the verifier has to look at is long. */
+static __always_inline int at_exit(__u32 call, const bool spare)
+{
+	struct kt_watch *w = watch_of(bpf_get_current_pid_tgid() >> 32);
+	struct pt_regs *regs;
+
+	if (!w)
+		return 0;
+	tally(KT_STAT_CALLS);
+	regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	if (call == CALL_NONE)
+		call = call_of(regs, true);
+	return on_syscall(w, call, regs, true, PT_REGS_RC(regs), spare);
+}
+
+#define AT_EXIT(name, calls, call)                                                                                     \
+	SEC("?tp/syscalls/" calls) int sys_##name(void *ctx)                                                           \
+	{                                                                                                              \
+		at_exit(call, false);                                                                                  \
+		return 0;                                                                                              \
+	}                                                                                                              \
+	SEC("?tp/syscalls/" calls) int spare_##name(void *ctx)                                                         \
+	{                                                                                                              \
+		at_exit(call, true);                                                                                   \
+		return 0;                                                                                              \
+	}
+
+AT_EXIT(accept, "accept4,accept", CALL_ACCEPT)
+AT_EXIT(connect, "connect", CALL_CONNECT)
+AT_EXIT(close, "close", CALL_CLOSE)
+AT_EXIT(in, "read,recvfrom,readv,recvmsg", CALL_NONE)
+AT_EXIT(out, "write,sendto,writev,sendmsg", CALL_NONE)
+AT_EXIT(sendfile, "sendfile64", CALL_SENDFILE)
+
+/* Where there is no tracefs, or bpf_task_pt_regs is missing (before 5.15): all system calls in one hook, which has the
+ * registers at hand but is run for every call of every process. */
 static __always_inline int at_any_exit(struct bpf_raw_tracepoint_args *ctx, const bool spare)
 {
 	struct kt_watch *w = watch_of(bpf_get_current_pid_tgid() >> 32);
@@ -127,7 +124,7 @@ static __always_inline int at_any_exit(struct bpf_raw_tracepoint_args *ctx, cons
 	if (!w)
 		return 0;
 	tally(KT_STAT_CALLS);
-	call = call_of(regs);
+	call = call_of(regs, false);
 	return call == CALL_NONE ? 0 : on_syscall(w, call, regs, false, ctx->args[1], spare);
 }
 

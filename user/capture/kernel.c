@@ -170,6 +170,23 @@ static bool is_ours(const struct kernel *k, const struct bpf_program *p)
 	return p == k->skel->progs.fit || p == k->skel->progs.tell || p == k->skel->progs.owed;
 }
 
+/* The system calls of a program, whose names come with commas between, the first `*most` of them. */
+static int attach_names(struct kernel *k, struct bpf_program *p, const char *names, size_t *most)
+{
+	char event[64];
+	int err = 0;
+
+	while (*names && *most && !err) {
+		int n = (int)strcspn(names, ",");
+
+		snprintf(event, sizeof(event), "sys_exit_%.*s", n, names);
+		err = attach(k, p, bpf_program__attach_tracepoint(p, "syscalls", event));
+		names += n + (names[n] == ',');
+		(*most)--;
+	}
+	return err;
+}
+
 /* Programs of the host as a whole, on system calls or on processes, the first `most` of them. The TLS ones wait for a
  * library. */
 static int attach_these(struct kernel *k, bool calls, size_t most)
@@ -179,17 +196,16 @@ static int attach_these(struct kernel *k, bool calls, size_t most)
 
 	bpf_object__for_each_program(p, k->skel->obj)
 	{
-		const char *section = bpf_program__section_name(p);
+		const char *what = strrchr(bpf_program__section_name(p), '/') + 1;
 
-		if (!most || !bpf_program__autoload(p) || is_tls(p) || is_call(p) != calls || is_ours(k, p))
+		if (!bpf_program__autoload(p) || is_tls(p) || is_call(p) != calls || is_ours(k, p))
 			continue;
 		if (is_syscall(p))
-			err = attach(k, p, bpf_program__attach_tracepoint(p, "syscalls", strrchr(section, '/') + 1));
-		else
-			err = attach(k, p, bpf_program__attach_raw_tracepoint(p, strrchr(section, '/') + 1));
+			err = attach_names(k, p, what, &most);
+		else if (most && most--)
+			err = attach(k, p, bpf_program__attach_raw_tracepoint(p, what));
 		if (err)
 			return err;
-		most--;
 	}
 	return 0;
 }

@@ -9,6 +9,7 @@
 #define CLIENTS 80u
 #define STREAMS 100u
 #define CALLS (CLIENTS * STREAMS)
+#define TOO_MANY 3u /* times as many are more than the limit has room for */
 #define WAVES 2u
 #define KONG_PID 42u
 #define PER_CALL 3400u /* bytes that an open call may take with heads as below, both legs and connections counted */
@@ -25,15 +26,19 @@ struct gateway {
 	struct config *config;
 	struct conns *conns;
 	struct join *join;
-	struct talk talk[CLIENTS];
-	struct end client[CLIENTS], service[CALLS];
+	unsigned int clients;
+	struct talk talk[TOO_MANY * CLIENTS];
+	struct end client[TOO_MANY * CLIENTS], service[TOO_MANY * CALLS];
 	uint64_t t_ns;
-	unsigned int calls, whole, ignored;
+	unsigned int begun, calls, whole, ignored;
 };
 
 static void begun(void *ctx, const struct exchange *x)
 {
-	join__begun(((struct gateway *)ctx)->join, x);
+	struct gateway *g = ctx;
+
+	g->begun += x->conn.leg == LEG_CLIENT;
+	join__begun(g->join, x);
 }
 
 static void done(void *ctx, struct exchange *x)
@@ -97,20 +102,45 @@ static void close_end(struct gateway *g, struct end *e)
 	send_record(g, &rec);
 }
 
-static void init(struct gateway *g)
+static struct gateway *setup(unsigned int clients)
 {
-	*g = (struct gateway){.config = config__new()};
+	struct gateway *g = calloc(1, sizeof(*g));
+
+	assert_non_null(g);
+	g->clients = clients;
+	g->config = config__new();
 	assert_non_null(g->config);
 	g->conns = conns__new(&g->config->wire, (struct exchange_sink){begun, done, g},
 		(struct conn_ignore_sink){.fn = on_ignored, .ctx = g});
 	g->join = join__new(&g->config->join, (struct transaction_sink){joined, g});
 	assert_true(g->conns && g->join);
 	stats_reset();
-	for (unsigned int i = 0; i < CLIENTS; i++) {
+	for (unsigned int i = 0; i < clients; i++) {
 		open_end(g, &g->client[i], 10 + i, CONN_ACCEPTED);
 		talk__init(&g->talk[i]);
 		preface(&g->talk[i]);
 	}
+	return g;
+}
+
+/* All connections end; nothing may be held. */
+static void finish(struct gateway *g)
+{
+	for (unsigned int i = 0; i < g->clients * STREAMS; i++)
+		close_end(g, &g->service[i]);
+	for (unsigned int i = 0; i < g->clients; i++) {
+		close_end(g, &g->client[i]);
+		talk__free(&g->talk[i]);
+	}
+	join__flush(g->join);
+	assert_int_equal(conns__memory(g->conns), 0);
+	assert_int_equal(g->calls, g->begun);
+	assert_int_equal(g->ignored, 0);
+	assert_int_equal(stats_get(STAT_wire_gap_lost), 0);
+	conns__free(g->conns);
+	join__free(g->join);
+	config__free(g->config);
+	free(g);
 }
 
 /* What the client's conversation has come to is moved, and its record of it begun anew. */
@@ -185,11 +215,9 @@ static void answer(struct gateway *g, unsigned int wave, unsigned int i)
 
 static void all_come_out_whole(void **state)
 {
-	struct gateway *g = calloc(1, sizeof(*g));
+	struct gateway *g = setup(CLIENTS);
 
 	(void)state;
-	assert_non_null(g);
-	init(g);
 	for (unsigned int wave = 0; wave < WAVES; wave++) {
 		uint64_t open;
 
@@ -204,28 +232,45 @@ static void all_come_out_whole(void **state)
 		assert_true(open <= (uint64_t)CALLS * PER_CALL);
 	}
 	assert_int_equal(g->calls, WAVES * CALLS);
-	assert_int_equal(g->ignored, 0);
 	assert_int_equal(stats_get(STAT_wire_conns_over_limit), 0);
 	assert_int_equal(stats_get(STAT_wire_exchanges_dropped), 0);
 	assert_int_equal(stats_get(STAT_wire_bodies_dropped), 0);
-	assert_int_equal(stats_get(STAT_wire_gap_lost), 0);
-	for (unsigned int i = 0; i < CALLS; i++)
-		close_end(g, &g->service[i]);
-	for (unsigned int i = 0; i < CLIENTS; i++) {
-		close_end(g, &g->client[i]);
-		talk__free(&g->talk[i]);
+	finish(g);
+}
+
+/* More than there is room for: those that came first stay whole but for their bodies, the limit holds, the others are
+ * counted, and all is well again afterwards. */
+static void too_many(void **state)
+{
+	struct gateway *g = setup(TOO_MANY * CLIENTS);
+	unsigned int whole;
+
+	(void)state;
+	for (unsigned int i = 0; i < TOO_MANY * CALLS; i++) {
+		ask(g, 0, i);
+		assert_true(conns__memory(g->conns) <= g->config->wire.total_bytes);
 	}
-	assert_int_equal(conns__memory(g->conns), 0);
-	conns__free(g->conns);
-	join__free(g->join);
-	config__free(g->config);
-	free(g);
+	for (unsigned int i = 0; i < TOO_MANY * CALLS; i++)
+		answer(g, 0, i);
+	print_message("# %u of %u open calls were taken in\n", g->begun, TOO_MANY * CALLS);
+	assert_true(g->begun > CALLS);
+	assert_true(stats_get(STAT_wire_bodies_dropped) > CALLS);
+	assert_true(stats_get(STAT_wire_exchanges_dropped) > 0);
+	assert_true(stats_get(STAT_wire_conns_over_limit) > CALLS);
+	whole = g->whole;
+	for (unsigned int i = 0; i < STREAMS; i++) {
+		ask(g, 1, i);
+		answer(g, 1, i);
+	}
+	assert_int_equal(g->whole, whole + STREAMS);
+	finish(g);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_come_out_whole),
+		cmocka_unit_test(too_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

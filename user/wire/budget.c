@@ -67,3 +67,8 @@ bool wire_budget__room(struct wire_budget *b, uint64_t n)
 		call_in(b, b->eldest);
 	return fits(b, n);
 }
+
+bool wire_budget__room_for_new(struct wire_budget *b, uint64_t n)
+{
+	return wire_budget__room(b, n + b->max / 16);
+}

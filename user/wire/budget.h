@@ -14,6 +14,9 @@ struct wire_budget {
 
 /* True: n more bytes fit, now. */
 bool wire_budget__room(struct wire_budget *b, uint64_t n);
+/* True: they fit, for something new, and as much is left over as what is under way needs to come to its end: a header
+ * table that cannot grow is lost for the rest of its connection. */
+bool wire_budget__room_for_new(struct wire_budget *b, uint64_t n);
 /* x holds a body now, of this budget; again is fine. */
 void wire_budget__lend(struct wire_budget *b, struct exchange *x);
 /* It holds none any more, or is handed on; again is fine. */

@@ -25,7 +25,7 @@ struct conn *conn__new(const struct proto_env *env, const struct conn_key *key, 
 {
 	struct conn *c;
 
-	if (!wire_budget__room(env->budget, sizeof(*c))) {
+	if (!wire_budget__room_for_new(env->budget, sizeof(*c))) {
 		errno = ENOSPC;
 		return NULL;
 	}
@@ -112,9 +112,10 @@ static bool go_on(struct conn *c, enum proto_state st, uint64_t t_ns)
 {
 	if (st == PROTO_GOOD)
 		return true;
-	if (st == PROTO_GIVE_UP) {
+	if (st == PROTO_GIVE_UP || st == PROTO_NO_ROOM) {
 		stats_inc(STAT_wire_conns_over_limit);
 		c->ending = ENDING_LIMIT;
+		c->no_room = st == PROTO_NO_ROOM;
 	}
 	c->tunnel = st == PROTO_TUNNEL;
 	c->ops->close(c->proto, t_ns);
@@ -205,9 +206,10 @@ static bool pass_over(struct conn *c, enum direction dir, size_t n)
 	return true;
 }
 
-static bool over_limit(struct conn *c)
+static bool no_room(struct conn *c)
 {
 	stats_inc(STAT_wire_conns_over_limit);
+	c->no_room = true;
 	return ignore(c);
 }
 
@@ -221,17 +223,17 @@ static bool hold(struct conn *c, enum direction dir, struct span *data, uint64_t
 		c->held_t_ns = t_ns;
 	}
 	if (buf__append_span(&c->held, span_of(data->p, n)))
-		return over_limit(c);
+		return no_room(c);
 	*data = span_skip(*data, n);
 	account(c);
-	return wire_budget__room(c->env.budget, 0) || over_limit(c);
+	return wire_budget__room(c->env.budget, 0) || no_room(c);
 }
 
 static bool start_proto(struct conn *c)
 {
 	c->proto = c->ops->new (&c->env, c->facts.from_start);
 	if (!c->proto)
-		return over_limit(c);
+		return no_room(c);
 	c->facts.proto = c->ops->id;
 	c->state = CONN_SPEAKS;
 	return true;

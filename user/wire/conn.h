@@ -42,6 +42,8 @@ struct conn {
 	bool preamble_over;
 	bool tunnel; /* ignored because it carries another protocol now, whose bytes are counted */
 	bool busy;
+	bool no_room;	/* given up for want of memory: it may come again */
+	bool behind[2]; /* by enum direction: it comes again, and what it is behind is for want of memory */
 };
 
 /* Budget, limits, sink and counter of exchanges as in *env; the rest of the environment is the connection's own.

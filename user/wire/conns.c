@@ -5,8 +5,11 @@
 
 #include "base/stats.h"
 #include "wire/conn.h"
+#include "wire/dropped.h"
 
 #define WORKERS_MAX 4096
+#define VICTIMS_MAX 16		/* idle connections that are looked at for one that costs nothing */
+#define QUIET_NS 10000000000ull /* what moved nothing for so long may be given up for another connection */
 
 /* Time: a connection with an open exchange is in `busy`, in the order in which it is to be looked at again; any other
  * in `idle`, the one that was quiet for longest first. So a tick looks only at those whose time has come. */
@@ -21,6 +24,7 @@ struct conns {
 	struct hmap map;
 	struct workers workers;
 	struct list busy, idle;
+	struct dropped dropped;
 	uint64_t next_serial, next_exchange;
 	uint64_t now_ns;
 };
@@ -118,32 +122,79 @@ static void tell_ignore(struct conns *c, const struct conn_key *k)
 		c->ignore.fn(c->ignore.ctx, k);
 }
 
-/* The one that was quiet for longest makes room: first one with nothing open. */
-static bool evict_one(struct conns *c)
+static bool quiet_for(const struct conn *it, uint64_t now_ns, uint64_t ns)
 {
-	struct list *from = !list_empty(&c->idle) ? &c->idle : &c->busy;
+	return it->last_ns <= now_ns && now_ns - it->last_ns >= ns;
+}
 
-	if (list_empty(from))
+static void remember(struct conns *c, const struct conn *it)
+{
+	const uint64_t pos[2] = {it->stream[0].next, it->stream[1].next};
+
+	dropped__add(&c->dropped, &it->facts.key, pos);
+}
+
+/* One of those that were quiet for longest. With nothing open, HTTP/1 is itself again at its next call; HTTP/2 has lost
+ * its table for good, and what has not spoken yet its beginning. */
+static struct conn *victim(struct conns *c, uint64_t quiet_ns)
+{
+	struct list *at = c->idle.next;
+	struct conn *it;
+
+	for (int i = 0; i < VICTIMS_MAX && at != &c->idle; i++, at = at->next) {
+		it = list_entry(at, struct conn, by_time);
+		if (it->facts.proto == PROTO_HTTP1)
+			return it;
+	}
+	it = list_entry(c->idle.next, struct conn, by_time);
+	if (!list_empty(&c->idle) && quiet_for(it, c->now_ns, quiet_ns))
+		return it;
+	it = list_entry(c->busy.next, struct conn, by_time);
+	return !list_empty(&c->busy) && quiet_for(it, c->now_ns, quiet_ns) ? it : NULL;
+}
+
+/* What goes on is not given up for what comes: quiet_ns is how long one that loses by it must have been quiet. */
+static bool evict_one(struct conns *c, uint64_t quiet_ns)
+{
+	struct conn *it = victim(c, quiet_ns);
+
+	if (!it)
 		return false;
 	stats_inc(STAT_wire_conns_over_limit);
-	end(c, list_entry(from->next, struct conn, by_time), ENDING_LIMIT, c->now_ns);
+	remember(c, it);
+	end(c, it, ENDING_LIMIT, c->now_ns);
 	return true;
+}
+
+/* A connection wants more than itself: two are let go for one, so that at the limit it does not starve. */
+static struct conn *new_conn(struct conns *c, const struct conn_key *key)
+{
+	struct conn *it;
+
+	if (c->map.count >= c->limits.conns && !evict_one(c, 0))
+		return NULL;
+	it = conn__new(&c->env, key, c->next_serial);
+	if (it || errno != ENOSPC || !evict_one(c, QUIET_NS))
+		return it;
+	evict_one(c, QUIET_NS);
+	return conn__new(&c->env, key, c->next_serial);
 }
 
 static struct conn *make(struct conns *c, const struct conn_key *key)
 {
+	uint64_t pos[2] = {0, 0};
+	bool again = dropped__take(&c->dropped, key, pos);
+	struct conn *it = new_conn(c, key);
 	struct worker *w;
-	struct conn *it;
 
-	if (c->map.count >= c->limits.conns)
-		evict_one(c);
-	it = conn__new(&c->env, key, c->next_serial);
-	/* A connection wants more than itself: two are let go for one, so that at the limit it does not starve. */
-	if (!it && errno == ENOSPC && evict_one(c)) {
-		evict_one(c);
-		it = conn__new(&c->env, key, c->next_serial);
+	if (!it) {
+		/* There is no room now; there may be when it comes again. */
+		if (!again)
+			stats_inc(STAT_wire_conns_over_limit);
+		dropped__add(&c->dropped, key, pos);
+		return NULL;
 	}
-	w = it ? workers__get(&c->workers, key->pid) : NULL;
+	w = workers__get(&c->workers, key->pid);
 	if (!w) {
 		conn__free(it);
 		stats_inc(STAT_wire_conns_over_limit);
@@ -151,6 +202,10 @@ static struct conn *make(struct conns *c, const struct conn_key *key)
 		return NULL;
 	}
 	c->next_serial++;
+	for (int dir = 0; dir < 2; dir++) {
+		it->stream[dir].next = pos[dir];
+		it->behind[dir] = again || c->dropped.forgot;
+	}
 	it->worker = w;
 	list_push_back(&w->conns, &it->of_worker);
 	list_push_back(&c->idle, &it->by_time);
@@ -213,6 +268,13 @@ static void on_open(struct conns *c, const struct rec_open *open, uint64_t t_ns)
 	place(c, it, t_ns);
 }
 
+/* It comes again after it was let go. */
+static void catch_up(struct conn *it, enum direction dir, uint64_t pos, uint64_t t_ns)
+{
+	it->behind[dir] = false;
+	conn__gap(it, dir, stream__end(&it->stream[dir], pos, GAP_LIMIT), GAP_LIMIT, t_ns);
+}
+
 static void on_data(struct conns *c, const struct rec_data *d, uint64_t t_ns)
 {
 	enum direction dir = d->dir == DIR_OUT ? DIR_OUT : DIR_IN;
@@ -228,6 +290,8 @@ static void on_data(struct conns *c, const struct rec_data *d, uint64_t t_ns)
 		it = make(c, &d->key);
 	if (!it)
 		return;
+	if (it->behind[dir])
+		catch_up(it, dir, d->pos, t_ns);
 	if (stream__take(&it->stream[dir], d, &st)) {
 		stats_inc(STAT_capture_bad_records);
 		return;
@@ -240,6 +304,11 @@ static void on_data(struct conns *c, const struct rec_data *d, uint64_t t_ns)
 	useful = conn__gap(it, dir, st.lost, GAP_LOST, t_ns);
 	useful = conn__data(it, dir, st.data, t_ns, st.fragment_start) && useful;
 	useful = conn__gap(it, dir, st.gap, st.cause, t_ns) && useful;
+	if (it->no_room) {
+		remember(c, it);
+		forget(c, it);
+		return;
+	}
 	if (!useful) {
 		it->told = true;
 		tell_ignore(c, &d->key);
@@ -255,6 +324,8 @@ static void end_stream(struct conn *it, enum direction dir, uint64_t pos, uint64
 {
 	uint64_t asked = it->skip[dir].until < pos ? it->skip[dir].until : pos;
 
+	if (it->behind[dir])
+		catch_up(it, dir, pos, t_ns);
 	conn__gap(it, dir, stream__end(&it->stream[dir], asked, GAP_LIMIT), GAP_LIMIT, t_ns);
 	conn__gap(it, dir, stream__end(&it->stream[dir], pos, GAP_LOST), GAP_LOST, t_ns);
 }
@@ -262,7 +333,12 @@ static void end_stream(struct conn *it, enum direction dir, uint64_t pos, uint64
 static void on_close(struct conns *c, const struct rec_close *cl, uint64_t t_ns)
 {
 	struct conn *it = find(c, &cl->key);
+	uint64_t pos[2];
 
+	if (!it && dropped__take(&c->dropped, &cl->key, pos)) {
+		(void)stream__end(&(struct stream){.next = pos[DIR_IN]}, cl->in_pos, GAP_LIMIT);
+		(void)stream__end(&(struct stream){.next = pos[DIR_OUT]}, cl->out_pos, GAP_LIMIT);
+	}
 	if (!it) {
 		/* There may have been no room for it, which was told. */
 		tell_over(c, &cl->key);
@@ -287,11 +363,6 @@ static void on_worker_exit(struct conns *c, uint32_t pid, uint64_t t_ns)
 		let_go(c, it);
 	}
 	workers__drop(&c->workers, w, true);
-}
-
-static bool quiet_for(const struct conn *it, uint64_t now_ns, uint64_t ns)
-{
-	return it->last_ns <= now_ns && now_ns - it->last_ns >= ns;
 }
 
 static void tick_busy(struct conns *c, uint64_t now_ns)
@@ -399,6 +470,7 @@ void conns__free(struct conns *c)
 		return;
 	conns__flush(c, c->now_ns);
 	workers__free(&c->workers);
+	dropped__free(&c->dropped);
 	hmap__free(&c->map);
 	free(c);
 }

@@ -10,12 +10,6 @@
 /* A longer body takes its memory bit by bit. */
 #define SMALL_BODY 4096u
 
-/* Bodies may take so much that there is still room for heads, without which nothing can be told. */
-static uint64_t body_share(uint64_t max)
-{
-	return max - max / 8;
-}
-
 static bool fits(uint64_t used, uint64_t more, uint64_t max)
 {
 	return used <= max && more <= max - used;
@@ -28,7 +22,7 @@ struct exchange *exchange__new(const struct proto_env *env, uint32_t stream, uin
 	struct message_limits ml = {.header_bytes = l->header_bytes, .header_count = l->header_count};
 	struct exchange *x;
 
-	if (!wire_budget__room(env->budget, sizeof(*x))) {
+	if (!wire_budget__room_for_new(env->budget, sizeof(*x))) {
 		errno = ENOSPC;
 		return NULL;
 	}
@@ -79,11 +73,15 @@ static void drop_body(const struct proto_env *env, struct exchange *x, struct me
 	wire_budget__charge(env->budget, x, exchange_mem(x));
 }
 
+/* Beyond this the rest is for heads, without which nothing can be told. It is less of all memory, where heads can have
+ * the bodies' too. */
 static bool may_grow(const struct proto_env *env, uint64_t more)
 {
-	if (!fits(env->budget->used, more, body_share(env->budget->max)))
+	uint64_t all = env->budget->max, own = env->limits->conn_bytes;
+
+	if (!fits(env->budget->used, more, all - all / 8))
 		return false;
-	return !env->conn_used || fits(*env->conn_used, more, body_share(env->limits->conn_bytes));
+	return !env->conn_used || fits(*env->conn_used, more, own - own / 4);
 }
 
 /* The first allocation of a short body is the last. */

@@ -54,7 +54,11 @@ static struct proto *h1conn__new(const struct proto_env *env, bool synced)
 	p->env = env;
 	h1calls__init(&p->calls, env->limits->pipeline);
 	p->req.synced = p->resp.synced = synced;
-	h1conn__charge(p);
+	if (h1conn__charge(p)) {
+		h1conn__free(p);
+		errno = ENOSPC;
+		return NULL;
+	}
 	return p;
 }
 
@@ -243,6 +247,9 @@ static bool still_open(enum msg_end end)
 
 enum proto_state h1conn__give_up(struct proto *p, uint64_t t_ns)
 {
+	const struct proto_env *env = p->env;
+	bool own = p->calls.n == p->calls.max || (env->conn_used && *env->conn_used > env->limits->conn_bytes);
+
 	h1conn__deny(p, t_ns);
 	for (uint32_t i = 0; i < p->calls.n; i++) {
 		struct h1call *c = &p->calls.v[i];
@@ -257,7 +264,7 @@ enum proto_state h1conn__give_up(struct proto *p, uint64_t t_ns)
 	h1conn__settle(p, t_ns);
 	p->req.reading = p->resp.reading = false;
 	p->tunnel = true;
-	return PROTO_GIVE_UP;
+	return own ? PROTO_GIVE_UP : PROTO_NO_ROOM;
 }
 
 static enum proto_state h1conn__feed(struct proto *p, bool is_request, struct span data, uint64_t t_ns, bool start)

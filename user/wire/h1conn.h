@@ -51,7 +51,7 @@ void h1conn__end_unsure(struct proto *p, uint64_t t_ns);
 void h1conn__end_searched(struct proto *p, struct h1call *c, uint64_t t_ns);
 /* Account for what heads and readers hold. 0 or -ENOSPC. */
 int h1conn__charge(struct proto *p);
-/* Everything open is handed on at a limit. */
+/* Everything open is handed on at a limit: its own, or (PROTO_NO_ROOM) that of all. */
 enum proto_state h1conn__give_up(struct proto *p, uint64_t t_ns);
 
 /* It cannot be read on, for what it is or for its size. NULL is fine. */

@@ -160,10 +160,10 @@ void headers__fit(struct headers *h)
 	size_t fields = h->count * sizeof(*h->fields);
 	char *p;
 
-	if (h->joint || (h->n == h->cap && h->count == h->fcap))
+	if (h->joint || !(fields + h->n) || (h->n == h->cap && h->count == h->fcap))
 		return;
-	p = fields + h->n ? malloc(fields + h->n) : NULL;
-	if (fields + h->n && !p)
+	p = malloc(fields + h->n);
+	if (!p)
 		return;
 	if (fields)
 		memcpy(p, h->fields, fields);
@@ -172,10 +172,10 @@ void headers__fit(struct headers *h)
 	free(h->fields);
 	free(h->bytes);
 	h->fields = (struct header_field *)p;
-	h->bytes = p ? p + fields : NULL;
+	h->bytes = p + fields;
 	h->fcap = h->count;
 	h->cap = h->n;
-	h->joint = p != NULL;
+	h->joint = true;
 }
 
 void headers__abandon(struct headers *h)

@@ -263,6 +263,11 @@ static struct proto *h2_new(const struct proto_env *env, bool synced)
 	}
 	init_half(p, true, whole);
 	init_half(p, false, whole);
+	if (!account(p)) {
+		h2_free(p);
+		errno = ENOSPC;
+		return NULL;
+	}
 	return p;
 }
 

@@ -50,6 +50,7 @@ struct proto;
 enum proto_state {
 	PROTO_GOOD = 0,
 	PROTO_GIVE_UP, /* the connection is of no more use: count it, tell the kernel, ignore its bytes */
+	PROTO_NO_ROOM, /* there is no memory for what it has open: count it and forget it; it may come again */
 	PROTO_TUNNEL,  /* it carries something else from here on (upgraded): the same, but nothing to count */
 };
 
@@ -62,7 +63,7 @@ struct proto_ops {
 	/* Does the connection speak this? `data` is what its request direction began with. 1 yes, 0 no, -EAGAIN more
 	 * bytes wanted. `from_start` false: any byte may come first. */
 	int (*guess)(struct span data, bool is_request, bool from_start);
-	/* NULL and errno ENOMEM when it cannot be made. `synced`: the first byte fed begins a message. */
+	/* NULL and errno ENOMEM, ENOSPC when it cannot be made. `synced`: the first byte fed begins a message. */
 	struct proto *(*new)(const struct proto_env *env, bool synced);
 	enum proto_state (*feed)(
 		struct proto *p, bool is_request, struct span data, uint64_t t_ns, bool fragment_start);

@@ -192,6 +192,29 @@ static void forked(void **state)
 	end(child);
 }
 
+/* Told of the exit by the kernel while /proc shows the process still; one that became another program is looked at
+ * anew. */
+static void exiting(void **state)
+{
+	pid_t worker;
+
+	(void)state;
+	scan();
+	worker = start("nginx: worker process");
+	scan();
+	assert_said("worker %u", (uint32_t)worker);
+	assert_true(discover__ended(d, (uint32_t)worker));
+	scan();
+	assert_said("worker %u", (uint32_t)worker);
+	assert_true(discover__exited(d, (uint32_t)worker));
+	for (int i = 0; i < 3; i++) {
+		scan();
+		assert_said("%s", "");
+	}
+	assert_int_equal(discover__workers(d), 0);
+	end(worker);
+}
+
 /* Looked at before the news of the fork was read: neither a master by its title, nor forgotten afterwards. */
 static void forked_unsaid(void **state)
 {
@@ -379,6 +402,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(comes_and_goes, setup, teardown),
 		cmocka_unit_test_setup_teardown(forked, setup, teardown),
+		cmocka_unit_test_setup_teardown(exiting, setup, teardown),
 		cmocka_unit_test_setup_teardown(forked_unsaid, setup, teardown),
 		cmocka_unit_test_setup_teardown(forked_before, setup, teardown),
 		cmocka_unit_test_setup_teardown(starting, setup, teardown),

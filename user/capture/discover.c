@@ -53,6 +53,8 @@ struct candidate {
 	uint64_t start;
 };
 
+#define EXITED_KEPT 64
+
 struct discover {
 	const struct capture_options *options;
 	struct discover_sink sink;
@@ -61,6 +63,12 @@ struct discover {
 	struct candidate *candidates;
 	size_t ncandidates;
 	unsigned starting; /* looks that an nginx without a title is still good for */
+	/* The latest that the kernel said have exited: /proc shows them as running for a moment more. */
+	struct exited {
+		uint32_t pid;
+		uint64_t start;
+	} exited[EXITED_KEPT];
+	unsigned nexited;
 };
 
 #define node_at(l) list_entry(l, struct node, p.link)
@@ -284,6 +292,14 @@ static void see_starting(struct discover *d, const char *title, const struct pro
 		d->starting = STARTING_LOOKS;
 }
 
+static bool has_exited(const struct discover *d, uint32_t pid, uint64_t start)
+{
+	for (unsigned i = 0; i < EXITED_KEPT; i++)
+		if (d->exited[i].pid == pid && d->exited[i].start == start)
+			return true;
+	return false;
+}
+
 static bool see_process(void *ctx, uint32_t pid)
 {
 	struct discover *d = ctx;
@@ -291,7 +307,7 @@ static bool see_process(void *ctx, uint32_t pid)
 	bool named = pid_wanted(d->options, pid), master;
 	struct proc_stat st;
 
-	if (proc_stat(pid, &st) || st.state == 'Z' || st.state == 'X')
+	if (proc_stat(pid, &st) || st.state == 'Z' || st.state == 'X' || has_exited(d, pid, st.start))
 		return true;
 	if (strcmp(st.comm, "nginx") != 0 && !named)
 		return true;
@@ -483,6 +499,16 @@ bool discover__ended(struct discover *d, uint32_t pid)
 	if (n)
 		drop_node(d, n);
 	return w || n;
+}
+
+bool discover__exited(struct discover *d, uint32_t pid)
+{
+	struct proc_stat st;
+
+	/* Where it is gone from there, too, nothing shows it any more. */
+	if (proc_stat(pid, &st) == 0)
+		d->exited[d->nexited++ % EXITED_KEPT] = (struct exited){pid, st.start};
+	return discover__ended(d, pid);
 }
 
 size_t discover__workers(const struct discover *d)

@@ -29,8 +29,10 @@ struct discover *discover__new(const struct capture_options *o, const struct dis
 int discover__scan(struct discover *d);
 /* A master that is followed has a child. False: that process is not known. */
 bool discover__forked(struct discover *d, uint32_t parent, uint32_t child);
-/* A process ended or became another program. False: it was not known. */
+/* A process became another program. False: it was not known. */
 bool discover__ended(struct discover *d, uint32_t pid);
+/* A process is exiting, whatever /proc still shows of it. False: it was not known. */
+bool discover__exited(struct discover *d, uint32_t pid);
 size_t discover__workers(const struct discover *d);
 size_t discover__nodes(const struct discover *d);
 /* A process was forked that has not shown yet what it is: look again soon. */

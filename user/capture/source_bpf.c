@@ -176,7 +176,7 @@ static void on_proc(void *ctx, const struct proc_event *e)
 		s->next_scan = 0;
 		break;
 	case PROC_EXIT:
-		if (discover__ended(s->discover, e->pid))
+		if (discover__exited(s->discover, e->pid))
 			s->next_scan = 0;
 		break;
 	}

@@ -353,6 +353,7 @@ static void reload(struct agent *a)
 	config__take_live(a->config, fresh);
 	moesif__set_options(a->moesif, &a->config->moesif);
 	conns__set_bodies(a->conns, a->config->wire.request_body, a->config->wire.response_body);
+	conns__set_exclude_types(a->conns, a->config->wire.exclude_types);
 	tell_bodies(a);
 	config__free(fresh);
 	log_info("config", "configuration reloaded (identification, masks, bodies, sampling, filters, log level)");

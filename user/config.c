@@ -211,12 +211,20 @@ static uint32_t body_limit(bool disabled, uint64_t limit)
 	return disabled ? 0 : limit > UINT32_MAX ? UINT32_MAX : (uint32_t)limit;
 }
 
+struct media_types config_exclude_types(const struct config *c)
+{
+	const struct strlist *l = &c->moesif.body_exclude_content_types;
+
+	return (struct media_types){.v = l->v, .n = l->n};
+}
+
 static void settle_bodies(struct config *c)
 {
 	const struct moesif_options *m = &c->moesif;
 
 	c->wire.request_body = body_limit(m->disable_capture_request_body, m->request_max_body_size_limit);
 	c->wire.response_body = body_limit(m->disable_capture_response_body, m->response_max_body_size_limit);
+	c->wire.exclude_types = config_exclude_types(c);
 }
 
 /* After settle_output: NULL stands for "none". */

@@ -84,7 +84,7 @@ int config__reload(const struct config *c, struct config **ret);
  * cut at size. */
 size_t config__needs_restart(const struct config *old, const struct config *fresh, char *ret, size_t size);
 /* Takes over the others: what makes events, filters, body limits, log level. `fresh` gets the old ones in exchange, so
- * whoever borrows c->moesif must borrow it anew before `fresh` is freed. */
+ * whoever borrows c->moesif, or c->wire.exclude_types, must borrow it anew before `fresh` is freed. */
 void config__take_live(struct config *c, struct config *fresh);
 
 /* The effective configuration as YAML that -c reads, with where each value comes from; secrets hidden. */

@@ -17,6 +17,9 @@ enum option_type {
 
 enum option_unit { UNIT_NONE, UNIT_MS, UNIT_SECONDS, UNIT_BYTES, UNIT_EVENTS };
 
+#define MEDIA_TYPES_MAX 64
+#define MEDIA_TYPE_LEN_MAX 255 /* two names of at most 127 bytes (RFC 6838, 4.2) and the slash */
+
 enum option_flags {
 	OPTION_PLUGIN = 1,    /* named and meant as in the Kong plugin */
 	OPTION_UNUSED = 2,    /* the plugin's, accepted, without meaning for a passive agent */
@@ -27,6 +30,7 @@ enum option_flags {
 	OPTION_POW2 = 64,     /* a power of two */
 	OPTION_HEADER = 128,  /* a header's name, or a list of them */
 	OPTION_HEADERS = 256, /* several in one text, comma between them */
+	OPTION_MEDIA = 512,   /* a list of media types, or of all of a type */
 };
 
 struct option_choice {
@@ -106,6 +110,8 @@ int option_format(const struct config *c, const struct option *o, struct buf *ou
 /* What an option takes, in words: "a number of bytes from 1 to 5". */
 void option_expects(const struct option *o, char *out, size_t size);
 
+/* What c->wire borrows from c->moesif. */
+struct media_types config_exclude_types(const struct config *c);
 /* Derives what was not given from memory_bytes, checks what was. */
 void config_settle_memory(struct config *c, struct report *r);
 /* Reads a whole file of at most `max` bytes into an empty buf. 0 or negative errno (-EFBIG too large). `mode`, if not

@@ -70,6 +70,9 @@ void config__take_live(struct config *c, struct config *fresh)
 	fresh->filter = filter;
 	c->wire.request_body = fresh->wire.request_body;
 	c->wire.response_body = fresh->wire.response_body;
+	/* Either borrows from its own moesif options. */
+	c->wire.exclude_types = config_exclude_types(c);
+	fresh->wire.exclude_types = config_exclude_types(fresh);
 	c->log_level = fresh->log_level;
 	c->debug = fresh->debug;
 }

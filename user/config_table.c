@@ -109,6 +109,10 @@ const struct option option_table[] = {
 	 RANGE(0, 16 * MIB), .group = G_BODIES, .help = "longer response bodies are not sent"},
 	{"disable_gzip_payload_decompression", OPT_BOOL, .flags = P, AT(moesif.disable_gzip_payload_decompression),
 	 .group = G_BODIES, .help = "send compressed bodies as they are, in base64"},
+	{"body_exclude_content_types", OPT_STRINGS, .flags = OPTION_MEDIA, LIST_AT(moesif.body_exclude_content_types),
+	 .meta = "TYPES", .group = G_BODIES,
+	 .help = "media types whose bodies are left out, of requests and of responses: application/pdf, image/*; parameters "
+		 "and letter case are ignored"},
 	{"decoded_body_limit", OPT_U64, UNIT_BYTES, AT(moesif.decoded_body_limit), RANGE(1024, 16 * MIB),
 	 .group = G_BODIES, .help = "most bytes that a compressed body may unpack to"},
 

@@ -73,7 +73,11 @@ void option_expects(const struct option *o, char *out, size_t size)
 							   : "a text");
 		break;
 	case OPT_STRINGS:
-		snprintf(out, size, "a list of %s", o->flags & OPTION_HEADER ? "header names" : "texts");
+		if (o->flags & OPTION_MEDIA)
+			snprintf(out, size, "a list of type/subtype or type/*, at most %d of at most %d characters",
+				MEDIA_TYPES_MAX, MEDIA_TYPE_LEN_MAX);
+		else
+			snprintf(out, size, "a list of %s", o->flags & OPTION_HEADER ? "header names" : "texts");
 		break;
 	case OPT_NUMBERS:
 		snprintf(out, size, "a list of numbers from %" PRIu64 " to %" PRIu64, o->min, o->max);
@@ -301,10 +305,28 @@ static bool headers_ok(struct span text)
 	return true;
 }
 
+/* A star is a character that a token may have (RFC 9110, 5.6.2), but no registered name has (RFC 6838, 4.2). */
+static bool is_plain_token(struct span s)
+{
+	return name_is_token(s) && !memchr(s.p, '*', s.n);
+}
+
+static bool media_ok(struct span text)
+{
+	const char *slash = memchr(text.p, '/', text.n);
+	struct span type = span_of(text.p, slash ? (size_t)(slash - text.p) : text.n);
+	struct span subtype = span_skip(text, type.n + 1);
+
+	return text.n <= MEDIA_TYPE_LEN_MAX && is_plain_token(type) &&
+	       (span_eq(subtype, SPAN_LIT("*")) || is_plain_token(subtype));
+}
+
 static bool names_ok(const struct option *o, struct span text)
 {
 	if (o->flags & OPTION_HEADERS)
 		return headers_ok(text);
+	if (o->flags & OPTION_MEDIA)
+		return media_ok(text);
 	return !(o->flags & OPTION_HEADER) || !text.n || name_is_token(text);
 }
 
@@ -347,7 +369,7 @@ static int list_add(struct config *c, const struct option *o, const struct value
 	size_t *n = option_field(c, o->off_n);
 	uint64_t number = 0;
 
-	if (*n >= LIST_MAX)
+	if (*n >= (o->flags & OPTION_MEDIA ? MEDIA_TYPES_MAX : LIST_MAX))
 		return -EINVAL;
 	if (o->type == OPT_STRINGS)
 		return text_ok(v) && v->text.n && names_ok(o, v->text)

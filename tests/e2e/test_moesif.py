@@ -2,6 +2,7 @@
 """What a Moesif user relies on, through the whole agent: masked secrets are nowhere to be found, sampled calls weigh what
 they stand for, and a configuration is exchanged without losing a call."""
 import base64
+import http.client
 import json
 import math
 import os
@@ -10,7 +11,9 @@ import subprocess
 import sys
 import urllib.request
 
+from client import PORTS
 from compare import compare, load
+from h1life import inside
 from lib import Agent, Checks, Collector, Gateway, GatewayError, Workdir, client, read_jsonl, wait_for
 
 APPLICATION_ID = "kongtap-test-application-id"
@@ -211,6 +214,79 @@ def unwanted_bodies_are_not_copied(t):
         t.check(f"no bodies: {copied:.0f} bytes copied of {pieces * size} on each leg", copied < pieces * size / 2)
 
 
+def about_body(event, side):
+    """What is left of a body: its bytes or its value, why it is left out, its length, whether it was cut off by accident."""
+    part, kong = event[side], event["metadata"]["kong"]
+    body = part.get("body")
+    return (base64.b64decode(body) if part.get("transfer_encoding") == "base64" else body, kong.get(f"{side}_body_omitted"),
+            kong[f"{side}_body_bytes"], kong[f"{side}_body_truncated"])
+
+
+def connected():
+    connection = http.client.HTTPConnection("127.0.0.1", PORTS["proxy"], timeout=30)
+    connection.connect()
+    return connection
+
+
+def long_upload(connection, first, rest, copied):
+    """PUT of a type that is not wanted; the rest of it only when the agent has seen the beginning."""
+    connection.putrequest("PUT", "/open/status/200")
+    connection.putheader("Content-Type", "application/x-tar")
+    connection.putheader("Content-Length", str(first + rest))
+    connection.endheaders(b"x" * first)
+    wait_for(lambda: copied() >= first, 20, "the beginning of the upload")
+    connection.send(b"x" * rest)
+    connection.getresponse().read()
+    connection.close()
+
+
+def bodies_of_some_types_are_left_out(t):
+    with Workdir() as directory, Gateway(directory / "gateway") as gateway:
+        output, config = directory / "events.jsonl", directory / "kongtap.yaml"
+
+        def call(how, port, target, *more):
+            before = lines(output)
+            subprocess.run(gateway.in_netns("curl", "-s", "-o", "/dev/null", how, *more, f"http://127.0.0.1:{port}{target}"),
+                           check=True)
+            wait_for(lambda: lines(output) > before, 20, "the event")
+            return read_jsonl(output)[-1]
+
+        config.write_text("body_exclude_content_types: [image/*, Application/PDF, application/x-tar]\n"
+                          "request_max_body_size_limit: 16MiB\n")
+        with Agent("-c", config, "--prefix", gateway.prefix, "--output", "jsonl", "--output-file", output,
+                   "--metrics-listen", f"127.0.0.1:{PORT}") as agent:
+            agent.wait_ready()
+            ways = {"HTTP/1": ("--http1.1", PORTS["proxy"]), "HTTP/2": ("--http2-prior-knowledge", PORTS["proxy_h2c"])}
+            for name, way in ways.items():
+                event = call(*way, "/open/bytes?n=700&type=image/png")
+                t.equal(f"types: {name}, an image", about_body(event, "response"), (None, "content_type", 700, False))
+                t.equal(f"types: {name}, its headers", event["response"]["headers"].get("content-type"), "image/png")
+                event = call(*way, "/open/status/200", "-H", "Content-Type: application/pdf; a=b", "-d", "secret")
+                t.equal(f"types: {name}, an upload", about_body(event, "request"), (None, "content_type", 6, False))
+                t.equal(f"types: {name}, and its answer", about_body(event, "response"), ({"status": 200}, None, 14, False))
+                event = call(*way, "/open/status/200", "-H", "Content-Type: a/b", "-d", "public")
+                t.equal(f"types: {name}, another type", about_body(event, "request"), (b"public", None, 6, False))
+            before, size = counters(PORT)["kongtap_capture_bytes_total"], 4 << 20
+
+            def copied():
+                return counters(PORT)["kongtap_capture_bytes_total"] - before
+
+            long_upload(inside(gateway, connected), 65536, size - 65536, copied)
+            wait_for(lambda: read_jsonl(output)[-1]["request"]["verb"] == "PUT", 20, "the event of the upload")
+            event, passed = read_jsonl(output)[-1], copied()
+            t.equal("types: a long upload", about_body(event, "request"), (None, "content_type", size, False))
+            t.check(f"types: {passed:.0f} bytes copied of {size}", passed < size / 4)
+            config.write_text("body_exclude_content_types: [a/b]\n")
+            os.kill(agent.pid, signal.SIGHUP)
+            agent.wait_line("configuration reloaded", 10)
+            for name, way in ways.items():
+                event = call(*way, "/open/status/200", "-H", "Content-Type: application/pdf", "-d", "secret")
+                t.equal(f"types: {name}, wanted now", about_body(event, "request"), (b"secret", None, 6, False))
+                event = call(*way, "/open/status/200", "-H", "Content-Type: a/b", "-d", "public")
+                t.equal(f"types: {name}, not wanted now", about_body(event, "request"), (None, "content_type", 6, False))
+            t.equal("types: exit code", agent.stop(), 0)
+
+
 if __name__ == "__main__":
     sys.exit(Checks().run(masked_secrets_are_nowhere, weights_add_up, reload_loses_nothing, reload_takes_what_it_can,
-                          unwanted_bodies_are_not_copied))
+                          unwanted_bodies_are_not_copied, bodies_of_some_types_are_left_out))

@@ -30,14 +30,18 @@ static void mix(struct run *r, const void *p, size_t n)
 		r->sum = (r->sum ^ c[i]) * 1099511628211u;
 }
 
+static char *excluded[] = {"image/*", "text/plain"};
+
 static void mix_message(struct run *r, const struct message *m, uint32_t limit)
 {
 	uint64_t numbers[] = {m->end, m->status, m->interim, m->body_len, m->body_gap, m->wire_bytes, m->head_partial,
-		m->trailers.count};
+		m->trailers.count, m->body_excluded};
 
 	if (m->body.n > m->body_len || m->body.n > limit || (!m->body_truncated && m->body.n != m->body_len))
 		abort();
 	if (m->headers.n > r->limits.header_bytes || m->headers.count > r->limits.header_count)
+		abort();
+	if (m->body_excluded && (!r->limits.exclude_types.n || !m->head_done || m->body.n))
 		abort();
 	mix(r, numbers, sizeof(numbers));
 	mix(r, message__method(m).p, m->method.n);
@@ -84,6 +88,7 @@ static void run(struct run *r, const uint8_t *in, size_t size, size_t piece)
 	r->limits.request_body = r->limits.response_body = 500;
 	r->limits.streams = 8;
 	r->limits.hpack_table = 5000;
+	r->limits.exclude_types = (struct media_types){.v = excluded, .n = (options & 8) ? 2 : 0};
 	r->budget.max = (options & 2) ? 20000 : 1 << 20;
 	r->facts = (struct conn_facts){.leg = LEG_CLIENT, .from_start = !(options & 1)};
 	r->env = (struct proto_env){.limits = &r->limits,

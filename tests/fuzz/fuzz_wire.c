@@ -62,6 +62,10 @@ static const char *const pieces[] = {
 	"\0\0\0\4\0\0\0\0\0",
 	"PROXY TCP4 1.2.3.4 5.6.7.8 9 10\r\n",
 	"GET /x\r\n",
+	"Content-Type: image/png\r\n",
+	"Content-Type: text/html; a=\"b,\\\"\", Image/GIF\r\n",
+	"POST /t HTTP/1.1\r\nContent-Type: image/png\r\nContent-Length: 10\r\n\r\n",
+	"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 10\r\n\r\n",
 };
 
 static uint8_t byte(struct input *in)
@@ -86,8 +90,14 @@ static void on_begun(void *ctx, const struct exchange *x)
 	w->open[w->nopen++] = x->id;
 }
 
-static void check_message(const struct message *m, uint32_t limit, bool http1)
+static char *excluded[] = {"image/*", "text/csv"};
+
+static void check_message(const struct message *m, uint32_t limit, bool http1, bool may_exclude)
 {
+	struct span type = headers__get(&m->headers, SPAN_LIT("content-type"));
+
+	must(!m->body_excluded || (may_exclude && m->head_done && !m->body.n));
+	must(!may_exclude || !m->head_done || !span_eq(type, SPAN_LIT("image/png")) || m->body_excluded);
 	must(m->end <= MSG_BAD);
 	must(m->body.n <= m->body_len && m->body_gap <= m->body_len);
 	must(m->body.n <= limit);
@@ -118,8 +128,8 @@ static void on_done(void *ctx, struct exchange *x)
 	must(x->conn.leg != LEG_UNKNOWN);
 	must(x->id && x->stream + (uint64_t)!http1);
 	must(x->req.end != MSG_NONE || x->resp.end != MSG_NONE);
-	check_message(&x->req, up ? 0 : w->limits.request_body, http1);
-	check_message(&x->resp, up ? 0 : w->limits.response_body, http1);
+	check_message(&x->req, up ? 0 : w->limits.request_body, http1, !up && w->limits.exclude_types.n);
+	check_message(&x->resp, up ? 0 : w->limits.response_body, http1, !up && w->limits.exclude_types.n);
 	exchange__free(x);
 }
 
@@ -236,6 +246,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	w->limits.total_bytes = (how & 16) ? 20000 : 48u << 20;
 	w->limits.conn_bytes = (how & 32) ? 3000 : 4u << 20;
 	w->limits.conns = (how & 64) ? 2 : 65536;
+	w->limits.exclude_types = (struct media_types){.v = excluded, .n = (how & 128) ? 2 : 0};
 	w->t_ns = 1;
 	w->c = conns__new(&w->limits, (struct exchange_sink){on_begun, on_done, w}, (struct conn_ignore_sink){0});
 	must(w->c);

@@ -169,6 +169,8 @@ static inline void kit_message(struct buf *b, const struct message *m)
 		buf__append_str(b, m->body_truncated ? "<" : "=");
 		buf__append_span(b, buf_span(&m->body));
 	}
+	if (m->body_excluded)
+		buf__append_str(b, " excluded");
 	kit_headers(b, &m->trailers, " +");
 }
 

@@ -299,6 +299,43 @@ static void test_limits(void **state)
 	assert_string_equal(txn_str(&out, "metadata.kong.request_body_omitted"), "(none)");
 }
 
+/* Messages that the wire marked, on either side; that is the configuration's wish, and no damage. */
+static void test_excluded_bodies(void **state)
+{
+	struct txn_spec s = {
+		.creq = "POST / HTTP/1.1\nHost: a\nContent-Type: image/png\nContent-Length: 200000\n\n",
+		.cresp = "HTTP/1.1 200 OK\nX-Kong-Request-Id: 9fabdb19737a890493680077d885ed7d\n"
+			 "Content-Type: image/png\n\n",
+	};
+	struct transaction *t = txn_build(&s);
+	struct message *both[] = {&t->client->req, &t->client->resp};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		both[i]->body_excluded = both[i]->body_truncated = true;
+		both[i]->body.max = 0;
+		both[i]->body_len = both[i]->body_gap = 200000;
+		both[i]->gap_causes = 1U << GAP_LIMIT;
+	}
+	moesif__on_transaction(m, t);
+	assert_string_equal(txn_str(&out, "request.body"), "(none)");
+	assert_string_equal(txn_str(&out, "response.body"), "(none)");
+	assert_string_equal(txn_str(&out, "response.transfer_encoding"), "(none)");
+	assert_string_equal(txn_str(&out, "metadata.kong.request_body_omitted"), "content_type");
+	assert_string_equal(txn_str(&out, "metadata.kong.response_body_omitted"), "content_type");
+	assert_string_equal(txn_str(&out, "metadata.kong.request_body_bytes"), "200000");
+	assert_string_equal(txn_str(&out, "metadata.kong.response_body_bytes"), "200000");
+	assert_true(json_is_false(txn_at(out.root, "metadata.kong.request_body_truncated")));
+	assert_true(json_is_false(txn_at(out.root, "metadata.kong.response_body_truncated")));
+	assert_false(out.e.truncated || out.e.incomplete);
+	/* Nothing was left out where there was nothing. */
+	t = txn_build(&s);
+	t->client->req.body_excluded = t->client->resp.body_excluded = true;
+	moesif__on_transaction(m, t);
+	assert_string_equal(txn_str(&out, "metadata.kong.request_body_omitted"), "(none)");
+	assert_string_equal(txn_str(&out, "metadata.kong.response_body_omitted"), "(none)");
+}
+
 static void test_masked_bodies(void **state)
 {
 	unsigned char z[256];
@@ -454,6 +491,7 @@ int main(void)
 		kit_test(test_bomb),
 		kit_test(test_zstd_window),
 		kit_test(test_limits),
+		kit_test(test_excluded_bodies),
 		kit_test(test_masked_bodies),
 		kit_test(test_repeated_headers),
 		kit_test(test_multipart),

@@ -396,6 +396,13 @@ static void yaml_errors_name_file_line_key_and_both_sides(void **state)
 		{"request_header_masks: [ok,\n  \"x y\"]\n",
 			"c.yml:2: request_header_masks: expected a list of header names, found the text \"x y\""},
 		{"api_key_names: [\"k:\"]\n", "expected a list of header names, found the text \"k:\""},
+		{"body_exclude_content_types: [image/png,\n  image]\n",
+			"c.yml:2: body_exclude_content_types: expected a list of type/subtype or type/*, at most 64 of "
+			"at "
+			"most 255 characters, found the text \"image\""},
+		{"body_exclude_content_types: image/png\n",
+			"type/*, at most 64 of at most 255 characters, found the text"},
+		{"body_exclude_content_types: [5]\n", "type/*, at most 64 of at most 255 characters, found the number"},
 		{"response_body_masks: [a, \"\"]\n", "expected a list of texts, found the text \"\""},
 		{"response_body_masks: [a, 5]\n", "expected a list of texts, found the number \"5\""},
 		{"user_id_header: a b\n", "c.yml:1: user_id_header: expected a header name, found the text \"a b\""},
@@ -717,6 +724,67 @@ static void bodies_are_captured_as_far_as_they_are_wanted(void **state)
 	config__free(c);
 }
 
+static void excluded(const struct config *c, size_t n, const char *first, const char *last)
+{
+	assert_int_equal(c->wire.exclude_types.n, n);
+	assert_string_equal(c->wire.exclude_types.v[0], first);
+	assert_string_equal(c->wire.exclude_types.v[n - 1], last);
+}
+
+static void bodies_are_excluded_by_type(void **state)
+{
+	static const char *const wrong[] = {"image", "/", "image/", "/png", "*", "*/*", "*/png", "image/p*", "im*/png",
+		"image/**", "a/b/c", "image/png;q=1", "image /png", "image/ png", "\"a\"/b", "image\\png",
+		"\xc3\xa4/b"};
+	struct config *c = GOOD("run"), *other = NULL;
+	char text[2 * 300 + 64] = "", many[65 * 6 + 64] = "", names[64];
+
+	(void)state;
+	assert_int_equal(c->wire.exclude_types.n, 0);
+	config__free(c);
+	c = GOOD("run", "-c",
+		file("c.yml", "body_exclude_content_types: [Image/*, application/vnd.api+json, 'text/csv']\n"));
+	excluded(c, 3, "Image/*", "text/csv");
+	/* A reload takes the new list over, and nobody looks at the old one after it. */
+	file("c.yml", "body_exclude_content_types:\n- video/*\n- audio/*\n");
+	assert_int_equal(config__reload(c, &other), 0);
+	assert_int_equal(config__needs_restart(c, other, names, sizeof(names)), 0);
+	config__take_live(c, other);
+	excluded(other, 3, "Image/*", "text/csv");
+	config__free(other);
+	excluded(c, 2, "video/*", "audio/*");
+	config__free(c);
+	setenv("KONGTAP_BODY_EXCLUDE_CONTENT_TYPES", "a/b , c/*", 1);
+	c = GOOD("run", "-c", file("c.yml", "body_exclude_content_types: [video/*]\n"));
+	excluded(c, 2, "a/b", "c/*");
+	config__free(c);
+	c = GOOD("run", "--body-exclude-content-types", "d/e,f/g", "--body-exclude-content-types=h/*");
+	excluded(c, 3, "d/e", "h/*");
+	config__free(c);
+	unsetenv("KONGTAP_BODY_EXCLUDE_CONTENT_TYPES");
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		if (LOAD(&c, "run", "--body-exclude-content-types", wrong[i]) != -EINVAL)
+			fail_msg("accepted: %s", wrong[i]);
+		expect_said(
+			"--body-exclude-content-types: body_exclude_content_types: expected a list of type/subtype or");
+	}
+	memset(text, 'a', 256);
+	text[127] = '/';
+	text[255] = '\0';
+	config__free(GOOD("run", "--body-exclude-content-types", text));
+	text[255] = 'a';
+	assert_int_equal(LOAD(&c, "run", "--body-exclude-content-types", text), -EINVAL);
+	for (int i = 0; i < 64; i++)
+		snprintf(many + strlen(many), sizeof(many) - strlen(many), "a/%d,", i);
+	c = GOOD("run", "--body-exclude-content-types", many);
+	excluded(c, 64, "a/0", "a/63");
+	config__free(c);
+	snprintf(many + strlen(many), sizeof(many) - strlen(many), "a/64");
+	assert_int_equal(LOAD(&c, "run", "--body-exclude-content-types", many), -EINVAL);
+	expect_said("at most 64");
+	expect_said("found the text \"a/64\"");
+}
+
 static void filters_by_host_path_and_port(void **state)
 {
 	static const struct {
@@ -899,6 +967,7 @@ int main(void)
 		T(reload_reads_the_files_again),
 		T(what_a_reload_cannot_change_is_named),
 		T(bodies_are_captured_as_far_as_they_are_wanted),
+		T(bodies_are_excluded_by_type),
 		T(filters_by_host_path_and_port),
 		T(filters_by_route_prefix),
 		T(filters_by_namespace_and_pod),

@@ -338,6 +338,94 @@ static void guesses(void **state)
 	assert_int_equal(http2_ops.guess(span_of("\0\0\0\0\7\12\5world", 12), REQ, false), 0);
 }
 
+#define POST ":method: POST\n:scheme: https\n:path: /\n:authority: a\n"
+#define OK ":status: 200\n"
+#define PNG "content-type: image/png\n"
+
+/* What comes of t from the call `first` on, with at most so many fields in a head. */
+static void expect_excluded(struct talk *t, unsigned int first, bool from_start, uint32_t fields, const char *want)
+{
+	char *list[] = {"text/csv", "image/*"};
+	struct rig r;
+
+	rig__init(&r);
+	r.limits.exclude_types = (struct media_types){.v = list, .n = 2};
+	r.limits.header_count = fields;
+	r.facts.from_start = from_start;
+	rig__open(&r);
+	rig__run(&r, t, first, 0, CUT_NONE);
+	rig__close(&r);
+	buf__append_char(&r.text, 0);
+	assert_string_equal(r.text.p, want);
+	rig__free(&r);
+}
+
+static void exchange_of(struct talk *t, uint32_t id, const char *request, const char *response)
+{
+	call(t, REQ);
+	head(t, 0, id, request);
+	data(t, H2_END_STREAM, id, "abc");
+	call(t, RESP);
+	head(t, 0, id, response);
+	data(t, H2_END_STREAM, id, "hello");
+}
+
+static void bodies_of_excluded_types(void **state)
+{
+	struct talk t;
+
+	(void)state;
+	talk__init(&t);
+	preface(&t);
+	exchange_of(&t, 1, POST PNG, OK);
+	exchange_of(&t, 3, POST "content-type: a/b\n", OK "content-type: a/b\ncontent-type: text/csv;x=y\n");
+	call(&t, RESP);
+	/* Trailers have no say. */
+	exchange_of(&t, 5, POST "content-type: a/b\n", OK "x: 1\n");
+	call(&t, REQ);
+	head(&t, H2_END_STREAM, 7, GET);
+	call(&t, RESP);
+	head(&t, 0, 7, ":status: 103\n" PNG);
+	head(&t, 0, 7, OK);
+	data(&t, 0, 7, "hello");
+	head(&t, H2_END_STREAM, 7, PNG);
+	expect_excluded(&t, 0, true, 4096,
+		"1 POST https://a/ complete content-type=image/png 3< excluded > 200 complete 5=hello\n"
+		"3 POST https://a/ complete content-type=a/b 3=abc > "
+		"200 complete content-type=a/b|content-type=text/csv;x=y 5< excluded\n"
+		"5 POST https://a/ complete content-type=a/b 3=abc > 200 complete x=1 5=hello\n"
+		"7 GET https://a/ complete > 1+200 complete 5=hello +content-type=image/png\n");
+	talk__free(&t);
+}
+
+/* Where fields are missing and no type is among the others, it may be one of the missing. */
+static void bodies_of_types_that_are_not_known(void **state)
+{
+	unsigned int first;
+	struct talk t;
+
+	(void)state;
+	talk__init(&t);
+	preface(&t);
+	exchange_of(&t, 1, POST "x: 1\n", OK "y: 1\ncontent-type: a/b\n");
+	exchange_of(&t, 3, POST "x: 1\ny: 1\n" PNG, OK "x: 1\ny: 1\ncontent-type: a/b\n");
+	expect_excluded(&t, 0, true, 2,
+		"1 POST https://a/ complete x=1 3=abc > 200 complete y=1|content-type=a/b 5=hello\n"
+		"3 POST https://a/ complete x=1|y=1 3< excluded > 200 complete x=1|y=1 5< excluded\n");
+	talk__free(&t);
+	/* Fields that are named by a table older than the agent. */
+	talk__init(&t);
+	preface(&t);
+	exchange_of(&t, 1, POST "x: 1\n", OK "x: 1\n");
+	first = t.count;
+	exchange_of(&t, 3, POST "x: 1\n", OK "x: 1\n");
+	exchange_of(&t, 5, POST "x: 1\ncontent-type: a/b\n", OK "x: 1\ncontent-type: a/b\n");
+	expect_excluded(&t, first, false, 4096,
+		"3 POST / complete partial 3< excluded > 200 complete partial 5< excluded\n"
+		"5 POST / complete partial content-type=a/b 3=abc > 200 complete partial content-type=a/b 5=hello\n");
+	talk__free(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -352,6 +440,8 @@ int main(void)
 		cmocka_unit_test(any_budget),
 		cmocka_unit_test(quiet_streams_are_handed_on),
 		cmocka_unit_test(guesses),
+		cmocka_unit_test(bodies_of_excluded_types),
+		cmocka_unit_test(bodies_of_types_that_are_not_known),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,6 +76,8 @@ static inline void rig_tail(struct buf *b, const struct message *m, bool fields)
 		buf__printf(b, " interim %u", m->interim);
 	if (m->headers.overflow)
 		buf__append_str(b, " overflow");
+	if (m->body_excluded)
+		buf__append_str(b, " excluded");
 	if (fields) {
 		buf__printf(b, " wire %llu", (unsigned long long)m->wire_bytes);
 		rig_fields(b, &m->headers, "fields");

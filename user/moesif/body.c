@@ -227,6 +227,10 @@ void body_maker__make(struct body_maker *b, const struct message *m, const struc
 		ret->omitted = "disabled";
 		return;
 	}
+	if (m->body_excluded) {
+		ret->omitted = "content_type";
+		return;
+	}
 	why = not_whole(m, rules->limit);
 	if (why) {
 		omit(ret, why);

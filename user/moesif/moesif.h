@@ -47,6 +47,8 @@ struct moesif_options {
 	uint64_t event_limit;		    /* bytes of one event, 1000000 (collector: 1 MB) */
 	uint64_t seed;			    /* of the sampling dice; 0: random. A recording carries it. */
 	char *node_name;		    /* metadata; from the environment */
+	/* The wire leaves these out, and marks the messages. */
+	struct strlist body_exclude_content_types;
 };
 
 void moesif_options_default(struct moesif_options *o); /* 0-valued strings are strdup'ed; free below */

@@ -46,7 +46,7 @@ void moesif_options_free(struct moesif_options *o)
 {
 	struct strlist *lists[] = {&o->request_header_masks, &o->response_header_masks, &o->request_body_masks,
 		&o->response_body_masks, &o->request_masks, &o->response_masks, &o->request_query_masks,
-		&o->api_key_names};
+		&o->api_key_names, &o->body_exclude_content_types};
 	char *strings[] = {o->api_version, o->user_id_header, o->company_id_header, o->authorization_header_name,
 		o->authorization_user_id_field, o->authorization_company_id_field, o->session_token_key, o->node_name};
 

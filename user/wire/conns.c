@@ -70,6 +70,11 @@ void conns__set_bodies(struct conns *c, uint32_t request, uint32_t response)
 	apply_bodies(c);
 }
 
+void conns__set_exclude_types(struct conns *c, struct media_types types)
+{
+	c->limits.exclude_types = types;
+}
+
 /* Without gen: the lives of one fd or SSL pointer are found together. */
 static uint64_t key_hash(const struct conn_key *k)
 {

@@ -28,6 +28,8 @@ struct conn_ignore_sink {
 struct conns *conns__new(const struct wire_limits *limits, struct exchange_sink sink, struct conn_ignore_sink ignore);
 /* Other limits on bodies, for messages that begin from now on. */
 void conns__set_bodies(struct conns *c, uint32_t request, uint32_t response);
+/* Other types of which no bodies are kept, for heads that are complete from now on; the old list may go after it. */
+void conns__set_exclude_types(struct conns *c, struct media_types types);
 /* OPEN, DATA, CLOSE, WORKER, EXIT, TICK, GOVERN. Never fails: what cannot be kept is counted and given up as a whole.
  */
 void conns__on_record(struct conns *c, const struct record *rec);

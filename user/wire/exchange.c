@@ -66,6 +66,33 @@ int exchange__charge(const struct proto_env *env, struct exchange *x)
 	return env->conn_used && *env->conn_used > env->limits->conn_bytes ? -ENOSPC : 0;
 }
 
+/* A type that stands among fields which could not be read may be one of those. */
+static bool is_excluded(const struct media_types *l, const struct message *m)
+{
+	bool known;
+
+	return media_types__have_of(l, &m->headers, &known) || (!known && (m->head_partial || m->headers.overflow));
+}
+
+/* A head may be followed by another one that turns out to be the message's: then that one decides. */
+static void exclude_body(const struct wire_limits *l, const struct exchange *x, struct message *m)
+{
+	bool excluded = is_excluded(&l->exclude_types, m);
+
+	if (excluded)
+		m->body.max = 0;
+	else if (m->body_excluded)
+		m->body.max = m == &x->req ? l->request_body : l->response_body;
+	m->body_excluded = excluded;
+}
+
+void exchange__head_done(const struct proto_env *env, const struct exchange *x, struct message *m)
+{
+	/* Of an upstream leg no body is kept anyway. */
+	if (env->limits->exclude_types.n && env->facts->leg != LEG_UPSTREAM)
+		exclude_body(env->limits, x, m);
+}
+
 /* A body that cannot grow goes as a whole: its memory is what others need now. */
 static void drop_body(const struct proto_env *env, struct exchange *x, struct message *m)
 {

@@ -65,6 +65,7 @@ static void on_head(struct proto *p, struct h1call *c, uint64_t t_ns)
 
 	m->head_done = true;
 	m->t_head_ns = t_ns;
+	exchange__head_done(p->env, c->x, m);
 	c->is_bare = m->major == 0;
 	if (c->tentative) {
 		c->tentative = false;

@@ -152,6 +152,7 @@ static bool on_head(struct proto *p, struct h1call *c, uint64_t t_ns)
 	}
 	m->head_done = true;
 	m->t_head_ns = t_ns;
+	exchange__head_done(p->env, c->x, m);
 	c->unsure = !method.n && c->x->req.end != MSG_BAD;
 	if (span_eq(method, SPAN_LIT("HEAD")) || m->status == 204 || m->status == 304)
 		http1_reader__no_body(p->resp.reader);

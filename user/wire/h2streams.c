@@ -266,6 +266,7 @@ static void new_request(struct h2streams *s, struct h2head *h, const struct h2bl
 	set_length(m);
 	m->head_done = true;
 	m->t_head_ns = at->t_ns;
+	exchange__head_done(&s->env, st->x, m);
 	st->tunnel = span_eq(message__method(m), SPAN_LIT("CONNECT"));
 	stats_inc(STAT_wire_messages);
 	if (s->env.sink.begun)
@@ -299,6 +300,7 @@ static void final_head(struct h2streams *s, struct h2_stream *st, struct h2head 
 	st->resp_lost = false;
 	h2head__into_response(h, m);
 	set_length(m);
+	exchange__head_done(&s->env, st->x, m);
 	charge_or_shed(s, st, &m->headers);
 	if (st->tunnel && m->status >= 200 && m->status < 300)
 		st->x->upgraded = true;

@@ -38,6 +38,7 @@ struct message {
 	uint8_t gap_causes;   /* bit 1 << enum gap_cause for each cause of a gap in it */
 	bool body_len_framed; /* chunks went by that nobody could count apart from what they carry */
 	bool body_truncated;  /* body holds less than body_len, for whatever reason */
+	bool body_excluded;   /* by its type: nothing of it is kept */
 	bool has_length;      /* Content-Length was given */
 	uint64_t content_length;
 	uint64_t wire_bytes; /* bytes on the wire, head and framing included */

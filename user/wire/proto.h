@@ -5,6 +5,7 @@
 #define KT_WIRE_PROTO_H
 
 #include "wire/budget.h"
+#include "wire/mediatype.h"
 
 /* All bounds of the stage, in bytes unless said otherwise. */
 struct wire_limits {
@@ -21,6 +22,8 @@ struct wire_limits {
 	uint64_t stream_idle_ns; /* an open response quiet for so long is handed on as MSG_IDLE; 0: never; default 30 s
 				  */
 	uint64_t conn_idle_ns;	 /* a connection quiet for so long, with nothing open, is forgotten; default 1 h */
+	/* Bodies of these types are not kept, client leg; default none. Borrowed for as long as they are in force. */
+	struct media_types exclude_types;
 };
 
 void wire_limits_default(struct wire_limits *l);
@@ -89,6 +92,8 @@ extern const struct proto_ops http2_ops;
 struct exchange *exchange__new(const struct proto_env *env, uint32_t stream, uint64_t t_ns);
 /* Account for what its heads have grown to. 0; -ENOSPC: no room for it, the connection is to be given up. */
 int exchange__charge(const struct proto_env *env, struct exchange *x);
+/* The head of m, one of x's two, is whole: of a body whose type is excluded nothing will be kept. */
+void exchange__head_done(const struct proto_env *env, const struct exchange *x, struct message *m);
 /* Append body bytes after transfer decoding; keeps the prefix rule, the limits and the budget. */
 void exchange__body(const struct proto_env *env, struct exchange *x, struct message *m, struct span data);
 void exchange__body_gap(struct exchange *x, struct message *m, uint64_t n, enum gap_cause cause);

@@ -18,7 +18,7 @@ const struct loss loss_table[] = {
 		"More connections at once than the kernel side tracks: raise connections."},
 	{STAT_wire_gap_lost, "bytes", RING_ADVICE},
 	{STAT_wire_gap_fault, "bytes", "The memory was paged out or gone; a few are normal under memory pressure."},
-	{STAT_wire_conns_over_limit, "connections", "Raise connections or connection_bytes."},
+	{STAT_wire_conns_over_limit, "connections", "Raise connections, wire_bytes or connection_bytes."},
 	{STAT_wire_exchanges_dropped, "exchanges", MEMORY_ADVICE},
 	{STAT_wire_bodies_dropped, "bodies", MEMORY_ADVICE},
 	{STAT_join_ambiguous, "legs",

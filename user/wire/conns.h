@@ -12,7 +12,8 @@
 
 struct conns;
 
-/* Told when a connection turns out to be of no use (not HTTP, over a limit), so that the capture can stop copying. */
+/* Told when a connection turns out to be of no use (not HTTP, over a limit of its own), so that the capture can stop
+ * copying; not where memory is short, which may be there when it comes again. */
 struct conn_ignore_sink {
 	void (*fn)(void *ctx, const struct conn_key *key); /* may be NULL */
 	void *ctx;

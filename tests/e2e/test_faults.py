@@ -10,6 +10,7 @@ import random
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from pathlib import Path
 from compare import compare
 from gateway import PORTS
 from h1life import Call, inside
-from lib import Agent, Checks, Collector, Gateway, GatewayError, Process, Workdir, client, read_jsonl, wait_for
+from lib import Agent, Checks, Collector, Gateway, GatewayError, Process, Workdir, client, read_jsonl, stamp_seconds, wait_for
 
 OUTAGE = float(os.environ.get("KONGTAP_TEST_OUTAGE", "2"))
 STOP = float(os.environ.get("KONGTAP_TEST_STOP", "2"))
@@ -147,6 +148,66 @@ def disk_full(t):
                 ends_well(t, what, agent)
         finally:
             subprocess.run(["umount", "-l", disk], check=True)
+
+
+# -- the clock
+
+CLOCK = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+static volatile long long *offset;
+static int (*real)(clockid_t, struct timespec *);
+__attribute__((constructor)) static void begin(void)
+{
+	real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+	offset = mmap(0, sizeof(*offset), PROT_READ, MAP_SHARED, open(getenv("KT_CLOCK_OFFSET"), O_RDONLY), 0);
+}
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+	int ret;
+
+	/* Another library's beginning may come before ours. */
+	if (!real)
+		begin();
+	ret = real(id, t);
+	if (id == CLOCK_REALTIME)
+		t->tv_sec += *offset;
+	return ret;
+}
+"""
+
+
+def clock_jumps(t):
+    """The wall clock goes two days ahead while the collector is away, and three back: events of the time before, between and
+    after all arrive, with the times that the clock showed. The agent has a clock of its own: one of its library's functions."""
+    what = "clock"
+    with place(what) as (directory, gateway, collector):
+        shim, offset = directory / "clock.so", directory / "offset"
+        subprocess.run(["gcc", "-shared", "-fPIC", "-o", shim, "-x", "c", "-", "-ldl"], input=CLOCK, text=True, check=True)
+        offset.write_bytes(struct.pack("q", 0))
+        with tap(gateway, collector, directory / "spool",
+                 wrapper=["env", f"LD_PRELOAD={shim}", f"KT_CLOCK_OFFSET={offset}"]) as agent:
+            agent.wait_ready()
+            records = {}
+            for days, mode in ((0, "ok"), (2, "reset"), (-1, "ok")):
+                collector.control(mode=mode)
+                with open(offset, "r+b") as file:
+                    file.write(struct.pack("q", days * 86400))
+                records[days], running = traffic(gateway, directory, f"{what} {days}", 1)
+                with running:
+                    done(t, f"{what}: {days} days", running)
+            t.equal(f"{what}: calls that did not arrive", missing(collector, records.values()), 0)
+            times = {id_of(event): stamp_seconds(event["request"]["time"]) for event in collector.events()}
+            for days, record in records.items():
+                # The last one: the agent looks at the clock now and then.
+                last = max((entry for entry in read_jsonl(record) if entry.get("id")), key=lambda entry: entry["began"])
+                ahead = times.get(last["id"], 0) - last["began"]
+                t.check(f"{what}: {days} days: so does the event say", abs(ahead - days * 86400) < 60, f"{ahead} s")
+            ends_well(t, what, agent)
 
 
 # -- the ring, and an agent that does not read it
@@ -318,5 +379,5 @@ def killed_at_random(t):
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(collector_down, name_unknown, disk_full, ring_too_small, agent_stopped, reload_storm,
+    sys.exit(Checks().run(collector_down, name_unknown, disk_full, clock_jumps, ring_too_small, agent_stopped, reload_storm,
                           killed_at_random))

@@ -22,6 +22,7 @@ FAULTS = {
     "collector down": "the collector is away for two minutes",
     "name": "its name does not resolve, then it does",
     "disk full": "no room on the spool's disk",
+    "clock": "the wall clock goes two days ahead during an outage, then three back",
     "small ring": "a ring of 64 KiB that is looked at twice a second",
     "stopped agent": "SIGSTOP for 30 s at full load, with a ring of 1 MiB",
     "reloads": "the gateway reloads 6 times, the agent 24 times",

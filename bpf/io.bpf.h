@@ -121,6 +121,8 @@ static __noinline int on_sendfile(__s32 fd, __u64 n, bool spare)
 			h2_passed(c, KT_OUT, n);
 		c->more = 0;
 		put_gap(c, KT_OUT, c->pos[KT_OUT], n, KT_CAUSE_NODATA);
+	} else if (c->speech == KT_SPEECH_HTTP2) {
+		h2_end(c);
 	}
 	c->pos[KT_OUT] += n;
 	return 0;

@@ -1,7 +1,8 @@
 /* fuzz_wire_pairs: a client and a server that do what the input says, call after call, as nginx would move their bytes
  * (a request is read when the one before it was answered; what is pipelined may come with it), and a capture that loses
- * what the input says. Every message carries the number of its call. Aborts when an exchange that came out holds parts
- * of two calls, or a body that is not its own; and, when nothing was lost, when any call is missing or not whole.
+ * what the input says, and of bodies leaves out what the kernel may (bpf/turn.bpf.h). Every message carries the number
+ * of its call. Aborts when an exchange that came out holds parts of two calls, or a body that is not its own; and, when
+ * nothing was lost, when any call is missing or not whole.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,8 +29,9 @@ struct input {
 
 struct side {
 	struct buf bytes;
-	size_t sent, end[CALLS_MAX]; /* where each call's message ends */
+	size_t sent, head[CALLS_MAX], end[CALLS_MAX]; /* where each call's message has its body, and its end */
 	uint64_t pos;
+	bool leaving; /* the rest of this message is left out */
 };
 
 struct world {
@@ -51,17 +53,22 @@ static uint8_t byte(struct input *in)
 	return b;
 }
 
-static void put_body(struct buf *b, unsigned id, char side, unsigned kind, unsigned n)
+/* The end of a head and a body; where that begins. */
+static size_t put_body(struct buf *b, unsigned id, char side, unsigned kind, unsigned n)
 {
 	char text[2048];
+	size_t head;
 
 	for (unsigned i = 0; i < n; i++)
 		text[i] = (char)(i % 3 == 0 ? side : i % 3 == 1 ? 'A' + (char)(id % 26) : 'a' + (char)(i % 26));
 	if (kind == 0) {
-		must(!buf__printf(b, "Content-Length: %u\r\n\r\n", n) && !buf__append(b, text, n));
-		return;
+		must(!buf__printf(b, "Content-Length: %u\r\n\r\n", n));
+		head = b->n;
+		must(!buf__append(b, text, n));
+		return head;
 	}
 	must(!buf__append_str(b, "Transfer-Encoding: chunked\r\n\r\n"));
+	head = b->n;
 	for (unsigned at = 0, k; at < n; at += k) {
 		k = 1 + (at * 7 + kind) % 40;
 		k = k < n - at ? k : n - at;
@@ -69,6 +76,7 @@ static void put_body(struct buf *b, unsigned id, char side, unsigned kind, unsig
 		must(!buf__append(b, text + at, k) && !buf__append_str(b, "\r\n"));
 	}
 	must(!buf__append_str(b, kind & 4 ? "0\r\nT: 1\r\n\r\n" : "0\r\n\r\n"));
+	return head;
 }
 
 /* The body a call's message has: what put_body made, to be compared with. */
@@ -90,9 +98,11 @@ static void make_call(struct world *w, struct input *in)
 	must(!buf__printf(q, "%s /%u HTTP/1.1\r\nX-Id: %u\r\nPadding: %.*s\r\n", methods[m], id, id, byte(in),
 		"xxxxxxxxxxxxxxx"));
 	if (m == 1 || m == 2)
-		put_body(q, id, 'q', how & 7, byte(in) * 3u);
+		w->req.head[id] = put_body(q, id, 'q', how & 7, byte(in) * 3u);
 	else
 		must(!buf__append_str(q, "\r\n"));
+	if (!w->req.head[id])
+		w->req.head[id] = q->n;
 	w->req.end[id] = q->n;
 	if (how & 8)
 		must(!buf__append_str(s, "HTTP/1.1 100 Continue\r\n\r\n"));
@@ -102,16 +112,48 @@ static void make_call(struct world *w, struct input *in)
 	else if ((how >> 4) == 1)
 		must(!buf__append_str(s, "\r\n"));
 	else
-		put_body(s, id, 's', (how >> 4) & 7, byte(in) * 7u);
+		w->resp.head[id] = put_body(s, id, 's', (how >> 4) & 7, byte(in) * 7u);
+	if (!w->resp.head[id])
+		w->resp.head[id] = s->n;
 	w->resp.end[id] = s->n;
 	w->calls++;
 }
 
-static void emit(struct world *w, struct side *s, size_t n, struct input *in)
+static void tell(struct world *w, struct record *rec)
+{
+	/* A copy of its own size: a read beyond it is seen by the sanitizer. */
+	char *copy = malloc(rec->data.data.n + 1);
+
+	must(copy);
+	memcpy(copy, rec->data.data.p, rec->data.data.n);
+	rec->data.data.p = copy;
+	conns__on_record(w->c, rec);
+	free(copy);
+}
+
+/* The kernel leaves the call out, and shows the end of a chunked body. */
+static void leave_out(struct world *w, struct side *s, struct record *rec)
+{
+	struct span call = rec->data.data, end = span_skip(call, call.n >= 5 ? call.n - 5 : call.n);
+	bool ends = span_eq(end, SPAN_LIT("0\r\n\r\n"));
+
+	rec->data.data.n = 0;
+	rec->data.gap = ends ? call.n - 5 : call.n;
+	rec->data.cause = GAP_LIMIT;
+	if (rec->data.gap)
+		tell(w, rec);
+	if (!ends)
+		return;
+	rec->data.pos = s->pos - 5;
+	rec->data.data = end;
+	rec->data.gap = 0;
+	tell(w, rec);
+}
+
+static void emit(struct world *w, struct side *s, size_t n, size_t left, bool in_body, struct input *in)
 {
 	struct record rec = {.kind = REC_DATA, .t_ns = w->t_ns += 1000000};
 	uint8_t loss = w->lossy ? byte(in) : 0;
-	char *copy;
 
 	rec.data = (struct rec_data){.key = {.gen = 1, .obj = 5, .pid = 2},
 		.dir = (s == &w->req) != w->upstream ? DIR_IN : DIR_OUT,
@@ -127,24 +169,31 @@ static void emit(struct world *w, struct side *s, size_t n, struct input *in)
 		rec.data.gap = n;
 	else if (loss < 100)
 		rec.data.gap = loss % n;
+	else if (loss < 160 && in_body)
+		s->leaving = true;
+	if (s->leaving && (loss < 40 || loss >= 100)) {
+		/* Of responses short calls are copied, but for the end. */
+		if (s == &w->req || n == left || loss < 200) {
+			leave_out(w, s, &rec);
+			return;
+		}
+	}
 	rec.data.data.n -= rec.data.gap;
-	rec.data.cause = GAP_LIMIT;
-	copy = malloc(rec.data.data.n + 1);
-	must(copy);
-	memcpy(copy, rec.data.data.p, rec.data.data.n);
-	rec.data.data.p = copy;
-	conns__on_record(w->c, &rec);
-	free(copy);
+	rec.data.cause = GAP_FAULT;
+	tell(w, &rec);
 }
 
 /* Move bytes of one side until its message of this call is out; `beyond`: a read may take what follows, too. */
 static void move(struct world *w, struct side *s, unsigned id, bool beyond, struct input *in)
 {
+	s->leaving = false;
 	while (s->sent < s->end[id]) {
-		size_t left = (beyond ? s->bytes.n : s->end[id]) - s->sent;
-		size_t n = in->n ? 1 + byte(in) * 5u : left;
+		size_t left = s->end[id] - s->sent, most = beyond && !s->leaving ? s->bytes.n - s->sent : left;
+		size_t n = in->n ? 1 + byte(in) * 5u : most;
 
-		emit(w, s, n < left ? n : left, in);
+		if (n > most)
+			n = most;
+		emit(w, s, n, left, s->sent >= s->head[id] && n <= left, in);
 	}
 }
 

@@ -488,6 +488,26 @@ static void test_gap_in_heads(void **state)
 	rig__free(&r);
 }
 
+/* An answer was lost, and the HEAD that followed: its answer, which has a length and no body, is not read on into the
+ * next. */
+static void test_head_that_was_lost(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig__init(&r);
+	rig__open(&r, CONN_UNKNOWN);
+	rig__in(&r, "GET /e HTTP/1.1\r\n\r\n");
+	rig__lose(&r, DIR_OUT, 43, GAP_NONE);
+	rig__lose(&r, DIR_IN, 40, GAP_NONE);
+	rig__out(&r, "HTTP/1.1 200 OK\r\nContent-Length: 77\r\n\r\n");
+	rig__out(&r, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+	rig__out(&r, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+	rig__close(&r);
+	assert_null(strstr(rig_text(&r.brief), "HTTP/1.1"));
+	rig__free(&r);
+}
+
 static void test_body_is_not_believed(void **state)
 {
 	struct rig r;
@@ -767,6 +787,7 @@ int main(void)
 		cmocka_unit_test(test_not_http),
 		cmocka_unit_test(test_gap_in_bodies),
 		cmocka_unit_test(test_gap_in_heads),
+		cmocka_unit_test(test_head_that_was_lost),
 		cmocka_unit_test(test_body_is_not_believed),
 		cmocka_unit_test(test_piece_of_a_method_is_none),
 		cmocka_unit_test(test_late_in_the_middle),

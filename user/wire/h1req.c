@@ -149,12 +149,17 @@ void h1conn__end_searched(struct proto *p, struct h1call *c, uint64_t t_ns)
 	on_end(p, c, t_ns);
 }
 
-/* In a chunked body of which a part was left out: true when its chunks go on here. */
-static bool search(struct proto *p, struct span in, uint64_t t_ns, bool start)
+/* In a chunked body of which a part was left out: true when its chunks go on here, or another request begins. */
+static bool search(struct proto *p, struct span in, uint64_t t_ns, bool start, bool answered)
 {
 	struct h1call *c = h1calls__last(&p->calls);
 
-	if (start && http1_reader__resume(p->req.reader, in))
+	/* Whatever came of its answer: nginx takes no other before. */
+	if (start && answered && h1line_looks_request(in, true) != 0) {
+		h1conn__end_searched(p, c, t_ns);
+		return true;
+	}
+	if (start && http1_reader__resume(p->req.reader, in, true))
 		return true;
 	if (c->x) {
 		exchange__body_gap(c->x, &c->x->req, in.n, GAP_LIMIT);
@@ -167,10 +172,12 @@ static bool search(struct proto *p, struct span in, uint64_t t_ns, bool start)
 enum proto_state h1conn__requests(struct proto *p, struct span in, uint64_t t_ns, bool start)
 {
 	enum proto_state st = PROTO_GOOD;
+	bool answered = p->answered;
 
+	p->answered = false;
 	h1conn__end_unsure(p, t_ns);
 	h1conn__confirm(p, t_ns);
-	if (p->req.reading && http1_reader__searching(p->req.reader) && !search(p, in, t_ns, start))
+	if (p->req.reading && http1_reader__searching(p->req.reader) && !search(p, in, t_ns, start, answered))
 		return st;
 	do {
 		if (!p->req.reading && !begin_message(p, &in, t_ns, start, &st))
@@ -207,10 +214,12 @@ void h1conn__request_gap(struct proto *p, uint64_t n, enum gap_cause cause, uint
 
 	h1conn__end_unsure(p, t_ns);
 	h1conn__deny(p, t_ns);
+	p->answered = false;
 	p->last = H1LAST_REQUEST;
 	if (p->req.reading) {
 		struct h1call *c = h1calls__last(&p->calls);
-		uint64_t passed = http1_reader__gap(p->req.reader, n);
+		bool searching = http1_reader__searching(p->req.reader);
+		uint64_t passed = searching ? 0 : http1_reader__gap(p->req.reader, n);
 
 		if (c->x) {
 			exchange__body_gap(c->x, &c->x->req, passed, cause);
@@ -221,6 +230,8 @@ void h1conn__request_gap(struct proto *p, uint64_t n, enum gap_cause cause, uint
 		if (passed == n)
 			return;
 		if (p->req.reading && cause == GAP_LIMIT && http1_reader__search(p->req.reader)) {
+			/* What comes may be another request, if the ring loses the answer to this one. */
+			c->overtaken = true;
 			if (c->x) {
 				exchange__body_gap(c->x, &c->x->req, n - passed, cause);
 				c->x->req.body_len_framed = true;

@@ -283,6 +283,10 @@ static void check_contradiction(struct proto *p, struct span in, uint64_t t_ns, 
 	if (c->unsure && !m->body_len) {
 		h1conn__end_unsure(p, t_ns);
 		p->last = H1LAST_REQUEST;
+	} else if (c->doubtful && !m->body_len) {
+		/* What it answered was not the request that it was given to, but a HEAD. */
+		h1conn__deny(p, t_ns);
+		p->last = H1LAST_REQUEST;
 	} else if (c != last && last->turn && p->last == H1LAST_REQUEST && http1_reader__until_close(p->resp.reader)) {
 		stop_reading(p);
 		lose_before(p, last, t_ns);
@@ -294,7 +298,7 @@ static bool search(struct proto *p, struct span in, uint64_t t_ns, bool start)
 {
 	struct h1call *c = h1calls__first(&p->calls);
 
-	if (start && http1_reader__resume(p->resp.reader, in)) {
+	if (start && http1_reader__resume(p->resp.reader, in, !c->torn)) {
 		/* What the kernel leaves out is of one message: the end that it shows is that of this one. */
 		c->patched = c->torn;
 		if (c->torn)
@@ -336,6 +340,7 @@ enum proto_state h1conn__responses(struct proto *p, struct span in, uint64_t t_n
 {
 	enum proto_state st = PROTO_GOOD;
 
+	p->answered = true;
 	check_contradiction(p, in, t_ns, start);
 	if (p->resp.reading && http1_reader__searching(p->resp.reader) && !search(p, in, t_ns, start))
 		return st;
@@ -354,11 +359,12 @@ void h1conn__response_gap(struct proto *p, uint64_t n, enum gap_cause cause, uin
 	enum proto_state st = PROTO_GOOD;
 	struct span none = {0};
 
+	p->answered = true;
 	if (p->resp.reading) {
 		struct h1call *c = h1calls__first(&p->calls);
-		uint64_t passed = http1_reader__gap(p->resp.reader, n);
+		bool searching = http1_reader__searching(p->resp.reader);
+		uint64_t passed = searching ? 0 : http1_reader__gap(p->resp.reader, n);
 
-		c->torn |= http1_reader__searching(p->resp.reader) && cause != GAP_LIMIT;
 		if (c->x) {
 			exchange__body_gap(c->x, &c->x->resp, passed, cause);
 			h1conn_saw(&c->x->resp, passed, t_ns);

@@ -470,7 +470,7 @@ uint64_t http1_reader__gap(struct http1_reader *r, uint64_t n)
 
 bool http1_reader__search(struct http1_reader *r)
 {
-	if (r->at != AT_CHUNKS)
+	if (r->at != AT_CHUNKS && r->at != AT_SEARCH)
 		return false;
 	r->at = AT_SEARCH;
 	return true;
@@ -481,9 +481,9 @@ bool http1_reader__searching(const struct http1_reader *r)
 	return r->at == AT_SEARCH;
 }
 
-bool http1_reader__resume(struct http1_reader *r, struct span in)
+bool http1_reader__resume(struct http1_reader *r, struct span in, bool last)
 {
-	if (!h1chunk_looks(in))
+	if (last ? !span_starts(in, SPAN_LIT("0\r\n")) : !h1chunk_looks(in))
 		return false;
 	r->chunk = (struct h1chunk){0};
 	r->at = AT_CHUNKS;

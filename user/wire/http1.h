@@ -38,8 +38,9 @@ uint64_t http1_reader__gap(struct http1_reader *r, uint64_t n);
  * it is. False: it is not in chunks. */
 bool http1_reader__search(struct http1_reader *r);
 bool http1_reader__searching(const struct http1_reader *r);
-/* While searching, at the beginning of what a call moved: go on here if chunks begin here. */
-bool http1_reader__resume(struct http1_reader *r, struct span in);
+/* While searching, at the beginning of what a call moved: go on here if chunks begin here; `last`: if the last one
+ * does, since bytes of a body may look like chunks. */
+bool http1_reader__resume(struct http1_reader *r, struct span in, bool last);
 /* How many of the bytes to come are body for certain, as far as that is known; *ret_last: the message ends with them.
  */
 uint64_t http1_reader__body_ahead(const struct http1_reader *r, bool *ret_last);

@@ -687,7 +687,7 @@ static int open_listener(uint16_t *port)
 int main(int argc, char **argv)
 {
 	struct exchange_sink sink = {.done = on_done};
-	uint64_t seed = 1, n = 40, moved = 0;
+	uint64_t seed = 1, n = 25, moved = 0;
 	struct capture_options o;
 	uint16_t theirs, ours;
 	int pair[2], listener, mine, c;

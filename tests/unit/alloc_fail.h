@@ -25,17 +25,22 @@ char *__wrap_strndup(const char *s, size_t n);
 
 /* Until one fails, in whichever thread; below 0: none does. */
 static atomic_long alloc_left = -1;
+static atomic_bool alloc_for_good; /* and all after it */
+static atomic_ulong alloc_made, alloc_failures;
 static atomic_bool alloc_failed;
 
 static bool alloc_fails(void)
 {
 	long left = atomic_load(&alloc_left);
 
-	while (left >= 0 && !atomic_compare_exchange_weak(&alloc_left, &left, left - 1))
+	atomic_fetch_add(&alloc_made, 1);
+	while (left >= 0 && !(left == 0 && atomic_load(&alloc_for_good)) &&
+		!atomic_compare_exchange_weak(&alloc_left, &left, left - 1))
 		;
 	if (left != 0)
 		return false;
 	atomic_store(&alloc_failed, true);
+	atomic_fetch_add(&alloc_failures, 1);
 	errno = ENOMEM;
 	return true;
 }
@@ -82,6 +87,12 @@ static inline void alloc_fail_no_more(void)
 	atomic_store(&alloc_left, -1);
 }
 
+/* One has failed since alloc_fail_after. */
+static inline bool alloc_has_failed(void)
+{
+	return atomic_load(&alloc_failed);
+}
+
 /* Calls fn until it went through without a failed allocation; how many there are in it. */
 static inline unsigned alloc_sweep(void (*fn)(void))
 {
@@ -91,7 +102,7 @@ static inline unsigned alloc_sweep(void (*fn)(void))
 		alloc_fail_after((long)n++);
 		fn();
 		alloc_fail_no_more();
-	} while (atomic_load(&alloc_failed));
+	} while (alloc_has_failed());
 	return n - 1;
 }
 

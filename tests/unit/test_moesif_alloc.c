@@ -1,43 +1,13 @@
-/* link: -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc */
+/* link: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=strdup,--wrap=strndup */
 /* The n-th allocation fails, for every n: nothing breaks, nothing leaks, every transaction stays accounted for. */
+#include "alloc_fail.h"
 #include "event_kit.h"
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-static long left = -1; /* allocations until one fails; -1: none does */
-
-static bool fails(void)
-{
-	return left >= 0 && left-- == 0;
-}
-
-void *__wrap_malloc(size_t n)
-{
-	return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return fails() ? NULL : __real_realloc(p, n);
-}
 
 /* True when the sweep is over: the failure did not come any more. */
 static bool over(void)
 {
-	bool done = left >= 0;
-
-	left = -1;
-	return done;
+	alloc_fail_no_more();
+	return !alloc_has_failed();
 }
 
 static void test_new(void **state)
@@ -51,7 +21,7 @@ static void test_new(void **state)
 	for (long n = 0; !done; n++) {
 		struct moesif *one;
 
-		left = n;
+		alloc_fail_after(n);
 		one = moesif__new(&opt, (struct event_sink){txn_on_event, &out});
 		done = over();
 		assert_true(one || !done);
@@ -85,7 +55,7 @@ static void test_transaction(void **state)
 
 		struct transaction *t[2] = {txn_build(&s), txn_build(&s)};
 
-		left = n;
+		alloc_fail_after(n);
 		for (int turn = 0; turn < 2; turn++, calls++)
 			moesif__on_transaction(one, t[turn]);
 		done = over();
@@ -102,7 +72,7 @@ static void test_settings_and_remote(void **state)
 	(void)state;
 	set_list(&opt.request_header_masks, "a", "b");
 	for (long n = 0; !done; n++) {
-		left = n;
+		alloc_fail_after(n);
 		moesif__set_options(m, &opt);
 		moesif__set_remote(
 			m, SPAN_LIT("{\"sample_rate\":100,\"user_sample_rate\":{\"u\":100},\"regex_config\":[{"

@@ -5,6 +5,7 @@
  *
  * Of ours: jansson 2.14 reads beyond its own buffer when that cannot grow. It reads recordings and the collector's
  * configuration, no traffic. */
+#include "alloc_fail.h"
 #include "kt_cmocka.h"
 
 #include <errno.h>
@@ -19,66 +20,6 @@
 #include "ops/balance.h"
 
 #define RECORDING "tests/replay/kong-3.9.1/ws-grpc-sse.calls.jsonl.gz"
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__real_reallocarray(void *p, size_t n, size_t size);
-char *__real_strdup(const char *s);
-char *__real_strndup(const char *s, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-void *__wrap_reallocarray(void *p, size_t n, size_t size);
-char *__wrap_strdup(const char *s);
-char *__wrap_strndup(const char *s, size_t n);
-
-static long countdown = -1; /* allocations until one fails; -1: none */
-static bool for_good;	    /* and all after it */
-static unsigned long made, failures;
-
-static bool fails(void)
-{
-	made++;
-	if (countdown < 0 || countdown > 0) {
-		countdown -= countdown > 0;
-		return false;
-	}
-	countdown = for_good ? 0 : -1;
-	failures++;
-	errno = ENOMEM;
-	return true;
-}
-
-void *__wrap_malloc(size_t n)
-{
-	return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return fails() ? NULL : __real_realloc(p, n);
-}
-
-void *__wrap_reallocarray(void *p, size_t n, size_t size)
-{
-	return fails() ? NULL : __real_reallocarray(p, n, size);
-}
-
-char *__wrap_strdup(const char *s)
-{
-	return fails() ? NULL : __real_strdup(s);
-}
-
-char *__wrap_strndup(const char *s, size_t n)
-{
-	return fails() ? NULL : __real_strndup(s, n);
-}
 
 static void silent(void *ctx, enum log_level level, const char *module, const char *text)
 {
@@ -102,12 +43,12 @@ static int replay(long from, bool on)
 	stats_reset();
 	assert_int_equal(truncate(output, 0), 0);
 	assert_int_equal(config_load(sizeof(words) / sizeof(words[0]), (char **)(uintptr_t)words, &c), 0);
-	made = 0;
-	for_good = on;
-	countdown = from;
+	alloc_made = 0;
+	alloc_for_good = on;
+	alloc_fail_after(from);
 	a = agent__new(c);
 	rc = a ? agent__run(a) : 1;
-	countdown = -1;
+	alloc_fail_no_more();
 	agent__free(a);
 	return rc;
 }
@@ -142,7 +83,7 @@ static void none_fails(void **state)
 {
 	(void)state;
 	assert_int_equal(replay(-1, false), 0);
-	wanted = made;
+	wanted = alloc_made;
 	calls = stats_get(STAT_txn_seen);
 	assert_true(calls >= 5 && wanted > 300);
 	assert_int_equal(stats_get(STAT_txn_events), calls);
@@ -154,7 +95,7 @@ static void each_fails_once(void **state)
 	uint64_t hit = 0;
 
 	(void)state;
-	failures = 0;
+	alloc_failures = 0;
 	for (unsigned long i = 0; i < wanted; i++) {
 		(void)replay((long)i, false);
 		check_sums((long)i);
@@ -162,7 +103,7 @@ static void each_fails_once(void **state)
 		hit += stats_get(STAT_txn_events) < calls;
 	}
 	/* Most are survived with all events; a replay that cannot read on says so and ends. */
-	assert_int_equal(failures, wanted);
+	assert_int_equal(alloc_failures, wanted);
 	assert_true(hit > 0 && hit < wanted);
 }
 

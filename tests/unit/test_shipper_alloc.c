@@ -1,5 +1,6 @@
 /* link: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=strdup,--wrap=strndup */
 /* Every allocation of our own fails once, each in turn: nothing crashes, leaks or is half done. */
+#include "alloc_fail.h"
 #include "kt_cmocka.h"
 
 #include <errno.h>
@@ -18,61 +19,6 @@
 #include "ship/shipper.h"
 #include "ship/spool.h"
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__real_reallocarray(void *p, size_t n, size_t size);
-char *__real_strdup(const char *s);
-char *__real_strndup(const char *s, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-void *__wrap_reallocarray(void *p, size_t n, size_t size);
-char *__wrap_strdup(const char *s);
-char *__wrap_strndup(const char *s, size_t n);
-
-static long countdown = -1; /* the allocation that fails; -1: none */
-static bool failed;
-
-static bool fails(void)
-{
-	if (countdown < 0 || countdown-- > 0)
-		return false;
-	failed = true;
-	errno = ENOMEM;
-	return true;
-}
-
-void *__wrap_malloc(size_t n)
-{
-	return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return fails() ? NULL : __real_realloc(p, n);
-}
-
-void *__wrap_reallocarray(void *p, size_t n, size_t size)
-{
-	return fails() ? NULL : __real_reallocarray(p, n, size);
-}
-
-char *__wrap_strdup(const char *s)
-{
-	return fails() ? NULL : __real_strdup(s);
-}
-
-char *__wrap_strndup(const char *s, size_t n)
-{
-	return fails() ? NULL : __real_strndup(s, n);
-}
-
 static void silent(void *ctx, enum log_level level, const char *module, const char *text)
 {
 	(void)ctx;
@@ -81,18 +27,13 @@ static void silent(void *ctx, enum log_level level, const char *module, const ch
 	(void)text;
 }
 
-/* Calls fn until it went through without a failed allocation. */
+/* How often fn was called until it went through without a failed allocation. */
 static unsigned sweep(void (*fn)(void))
 {
-	unsigned n = 0;
+	unsigned n;
 
 	log_set_sink(silent, NULL);
-	do {
-		failed = false;
-		countdown = (long)n++;
-		fn();
-		countdown = -1;
-	} while (failed);
+	n = alloc_sweep(fn) + 1;
 	log_set_sink(NULL, NULL);
 	return n;
 }
@@ -239,7 +180,7 @@ static void make_shipper(void)
 	if (o.api_endpoint) {
 		s = shipper__new(&o, (struct remote_sink){NULL, NULL});
 		assert_true(s || errno == ENOMEM);
-		countdown = -1; /* the thread allocates, too, whenever it likes */
+		alloc_fail_no_more(); /* the thread allocates, too, whenever it likes */
 		shipper__free(s);
 	}
 	ship_options_free(&o);

@@ -1,37 +1,7 @@
 /* Every allocation of the wire stage fails once: nothing crashes or leaks, and what was begun is handed on. */
-/* link: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc */
+/* link: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=strdup,--wrap=strndup */
+#include "alloc_fail.h"
 #include "wire_rig.h"
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-static long countdown = -1; /* allocations until one fails; negative: none does */
-
-static bool fails(void)
-{
-	if (countdown < 0)
-		return false;
-	return countdown-- == 0;
-}
-
-void *__wrap_malloc(size_t n)
-{
-	return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return fails() ? NULL : __real_realloc(p, n);
-}
 
 static void on_begun(void *ctx, const struct exchange *x)
 {
@@ -85,14 +55,14 @@ static bool run(long nth, size_t step)
 	bool reached;
 
 	wire_limits_default(&l);
-	countdown = nth;
+	alloc_fail_after(nth);
 	c = conns__new(&l, (struct exchange_sink){on_begun, on_done, &open}, (struct conn_ignore_sink){0});
 	if (c) {
 		converse(c, step);
 		assert_int_equal(conns__memory(c), 0);
 	}
-	reached = countdown < 0;
-	countdown = -1;
+	reached = alloc_has_failed();
+	alloc_fail_no_more();
 	conns__free(c);
 	assert_int_equal(open, 0);
 	return reached;

@@ -127,16 +127,14 @@ struct kt_io {
 	__u32 dir;
 	__u32 shape; /* enum kt_shape */
 	__s32 fd;
-	__u32 cause; /* why the rest was not copied */
-	__u32 wake;  /* the reader is to be woken when these bytes are in the ring */
-	__u32 last;  /* the piece at hand is the last of the call */
-	__u32 spare; /* looked at once more, in case that the first look was left out */
-	__u32 pad;
+	__u32 cause;   /* why the rest was not copied */
+	__u32 wake;    /* the reader is to be woken when these bytes are in the ring */
+	__u32 last;    /* the piece at hand is the last of the call */
+	__u32 spare;   /* looked at once more, in case that the first look was left out */
+	__u32 head;    /* HTTP/1: where in the call the head ends, 0: nowhere yet */
 	__u64 run;     /* HTTP/2: where the bytes begin that are to be copied next … */
 	__u32 run_len; /* … and how many they are so far */
 	__u32 dropped; /* some of the call's bytes need no copying */
-	__u32 head;    /* HTTP/1: where in the call the head ends, 0: nowhere yet */
-	__u32 pad2;
 	char look[KT_LOOK];
 };
 
@@ -265,7 +263,7 @@ struct kt_owed {
 	__u64 t_ns;  /* when the last of them moved */
 };
 
-_Static_assert(sizeof(struct kt_watch) == 408, "kt_watch");
+_Static_assert(sizeof(struct kt_watch) == 400, "kt_watch");
 _Static_assert(sizeof(struct kt_conn_key) == 16, "kt_conn_key");
 _Static_assert(sizeof(struct kt_conn) == 152, "kt_conn");
 _Static_assert(sizeof(struct kt_skip) == 40, "kt_skip");

@@ -77,6 +77,26 @@ static __noinline int settle(struct kt_conn *c, __u32 dir)
 	return 0;
 }
 
+/* About once a second, counted in its own units. */
+static __always_inline bool is_time(struct kt_conn *c, __u64 now_ns)
+{
+	__u32 now = now_ns >> 30;
+
+	if (now == c->settled)
+		return false;
+	c->settled = now;
+	return true;
+}
+
+/* The call moved n more that are of no use: told about once a second, and where user space expects an end. */
+static __always_inline void owe(struct kt_conn *c, __u32 dir, __u64 n, bool end)
+{
+	c->owed[dir] += n;
+	c->owed_ns = bpf_ktime_get_ns();
+	if (is_time(c, c->owed_ns) || end)
+		settle(c, dir);
+}
+
 static __always_inline void put(struct kt_io *io, struct kt_conn *c, const __u32 room)
 {
 	__u64 n = io->piece, now = bpf_ktime_get_ns();
@@ -418,21 +438,16 @@ static __noinline int gather_all(struct kt_io *io, struct kt_conn *c)
  * shows about once a second that it is alive. */
 static __always_inline bool passed_over(struct kt_io *io, struct kt_conn *c)
 {
-	__u32 dir = io->dir & 1, now;
+	__u32 dir = io->dir & 1;
 	__u64 end = c->pos[dir] + io->n;
 
 	if (end > c->skip[dir] || c->pos[dir] < c->skip_from[dir])
 		return false;
 	c->pos[dir] = end;
-	c->owed[dir] += io->n;
 	if (c->skip[dir] == ~0ULL)
-		return true;
-	c->owed_ns = bpf_ktime_get_ns();
-	now = c->owed_ns >> 30;
-	if (now != c->settled || end == c->skip[dir]) {
-		c->settled = now;
-		settle(c, dir);
-	}
+		c->owed[dir] += io->n;
+	else
+		owe(c, dir, io->n, end == c->skip[dir]);
 	return true;
 }
 

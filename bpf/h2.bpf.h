@@ -47,9 +47,7 @@ static __noinline int put_frame(struct kt_conn *c, __u32 dir, __u64 pos, const s
 	struct kt_data *d = bpf_ringbuf_reserve(&data, sizeof(*d) + 16, 0);
 	__u8 *b;
 
-	if (!d || !f) {
-		if (d)
-			bpf_ringbuf_discard(d, 0);
+	if (!d) {
 		count(KT_STAT_LOST_DATA);
 		return -1;
 	}
@@ -297,22 +295,20 @@ static __noinline int h2_emit(struct kt_io *io, struct kt_conn *c, struct kt_h2 
 	struct kt_h2_dir *d = &h->dir[io->dir & 1];
 	struct h2_walk w = {.io = io, .c = c, .d = &h->trial};
 	__u64 at = io->at;
-	__u32 segments = io->segments, now;
+	__u32 segments = io->segments;
 
 	h->trial = *d;
 	io->dropped = 0;
 	h2_rewind(io, at, segments);
 	bpf_loop(H2_STEPS, h2_look, &w, 0);
-	if (io->left) {
-		/* Too many frames, or memory that cannot be read: followed no more. */
-		h2_settle(c, d, io->dir);
-		d->on = 0;
-	}
 	if (io->left || !io->dropped) {
 		h2_settle(c, d, io->dir);
-		if (d->on)
+		if (io->left) {
+			d->on = 0; /* too many frames, or memory that cannot be read: followed no more */
+		} else {
 			*d = h->trial;
-		d->frames = d->payload = 0;
+			d->frames = d->payload = 0; /* which were told just now */
+		}
 		h2_rewind(io, at, segments);
 		return emit(io, c);
 	}
@@ -326,11 +322,8 @@ static __noinline int h2_emit(struct kt_io *io, struct kt_conn *c, struct kt_h2 
 		c->pos[io->dir & 1] += io->left;
 		d->on = 0;
 	}
-	now = bpf_ktime_get_ns() >> 30;
-	if (now != c->settled) {
-		c->settled = now;
+	if (is_time(c, bpf_ktime_get_ns()))
 		h2_settle(c, d, io->dir);
-	}
 	return 0;
 }
 

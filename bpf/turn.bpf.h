@@ -48,18 +48,18 @@ static __noinline __u64 first_eight(struct kt_io *io)
 	return bpf_probe_read_user(&bytes, n, (void *)at) ? 0 : bytes;
 }
 
+#define RESPONSE EIGHT('H', 'T', 'T', 'P', '/', '1', '.', 0)
+
 static __always_inline bool is_response(__u64 first)
 {
-	return (first & FIRST(7)) == EIGHT('H', 'T', 'T', 'P', '/', '1', '.', 0);
+	return (first & FIRST(7)) == RESPONSE;
 }
 
 /* Or the first bytes of one, before which another was. Neither a chunk nor JSON begins so. */
 static __always_inline bool may_be_response(__u64 first)
 {
-	__u64 all = EIGHT('H', 'T', 'T', 'P', '/', '1', '.', 0);
-
 	if (first & 0xff00)
-		return first >> 56 ? is_response(first) : (first & FIRST(2)) == (all & FIRST(2));
+		return first >> 56 ? is_response(first) : (first & FIRST(2)) == (RESPONSE & FIRST(2));
 	return first == 'H';
 }
 
@@ -89,35 +89,18 @@ static __always_inline __u32 wanted(struct kt_conn *c, __u32 dir)
 	return !body_limits ? ~0u : c->origin == KT_CONNECTED ? 0 : body_keep[dir & 1];
 }
 
-/* Tells in one piece what was passed over, about once a second and where user space expects an end. */
-static __always_inline void settle_in_time(struct kt_conn *c, __u32 dir, bool end)
-{
-	__u32 now = c->owed_ns >> 30;
-
-	if (now == c->settled && !end)
-		return;
-	c->settled = now;
-	settle(c, dir);
-}
-
 static __noinline int swallow(struct kt_io *io, struct kt_conn *c)
 {
 	__u32 dir = io->dir & 1;
-	__u64 before = c->pos[dir];
+	__u64 before = c->pos[dir], n = io->n;
 	bool ends;
 
 	c->last_five = last_five(io, c->last_five);
-	c->owed[dir] += io->n;
-	c->owed_ns = bpf_ktime_get_ns();
-	ends = c->last_five == CHUNKED_END && c->owed[dir] >= 5;
-	if (ends) {
-		/* They may have come in two calls. */
-		c->owed[dir] -= 5;
-		c->pos[dir] += io->n - 5;
-	} else {
-		c->pos[dir] += io->n;
-	}
-	settle_in_time(c, dir, ends || (c->skip[dir] > before && c->skip[dir] <= c->pos[dir]));
+	ends = c->last_five == CHUNKED_END && c->owed[dir] + n >= 5;
+	if (ends)
+		n -= 5; /* They may have come in two calls: then some are owed already. */
+	c->pos[dir] += n;
+	owe(c, dir, n, ends || (c->skip[dir] > before && c->skip[dir] <= c->pos[dir]));
 	if (!ends)
 		return 0;
 	c->pos[dir] += 5;

@@ -57,7 +57,7 @@ static void test_what_is_believed(void **state)
 static void test_usual_where_nothing_can_be_measured(void **state)
 {
 	struct features f = {0};
-	struct toll_costs c = {0};
+	struct hook_costs c = {0};
 
 	(void)state;
 	assert_false(toll_measure(NULL, &f, &c));

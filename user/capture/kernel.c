@@ -402,6 +402,11 @@ void kernel__sweep(struct kernel *k, uint32_t pid)
 	sweep(bpf_map__fd(k->skel->maps.h2conns), bpf_map__max_entries(k->skel->maps.h2conns), pid);
 }
 
+static struct kt_conn_key name_of(const struct conn_key *key)
+{
+	return (struct kt_conn_key){.obj = key->obj, .pid = key->pid, .tls = key->tls};
+}
+
 /* 0 or negative errno. */
 static int tell(struct kernel *k, struct kt_told *told)
 {
@@ -420,7 +425,7 @@ static int tell(struct kernel *k, struct kt_told *told)
 int kernel__skip(struct kernel *k, const struct conn_key *key, const struct byte_range useless[2])
 {
 	struct kt_told told = {
-		.key = {.obj = key->obj, .pid = key->pid, .tls = key->tls},
+		.key = name_of(key),
 		.skip =
 			{
 				.gen = key->gen,
@@ -446,7 +451,7 @@ void kernel__bodies(struct kernel *k, uint32_t request, uint32_t response)
 int kernel__owed(const struct kernel *k, const struct conn_key *key, enum direction dir, struct kernel_owed *ret)
 {
 	struct kt_owed o = {
-		.key = {.obj = key->obj, .pid = key->pid, .tls = key->tls},
+		.key = name_of(key),
 		.gen = key->gen,
 		.dir = dir == DIR_IN ? KT_IN : KT_OUT,
 	};
@@ -470,7 +475,7 @@ int kernel__owed(const struct kernel *k, const struct conn_key *key, enum direct
 /* By number and not by life: a later life under the same number is told of after the end of this one. */
 void kernel__over(struct kernel *k, const struct conn_key *key)
 {
-	struct kt_told told = {.key = {.obj = key->obj, .pid = key->pid, .tls = key->tls}, .over = 1};
+	struct kt_told told = {.key = name_of(key), .over = 1};
 
 	tell(k, &told);
 }

@@ -47,7 +47,7 @@ struct source_bpf {
 	struct tls_attach *tls;
 	struct tls_report report;
 	struct ends ends;
-	struct toll_costs costs;
+	struct hook_costs costs;
 	uint64_t ring_peak; /* most bytes seen waiting in the data ring */
 	struct record_sink sink;
 	int epoll, timer;
@@ -312,7 +312,7 @@ static void bpf_skip(struct source *base, const struct conn_key *key, const stru
 
 	if (!err)
 		ends__said(&self(base)->ends, key, useless);
-	if (err)
+	else
 		log_debug("capture", "bytes of a connection cannot be marked as useless: %s", strerror(-err));
 }
 
@@ -405,9 +405,7 @@ static uint64_t bpf_probe_ns(const struct source *base)
 
 static void bpf_costs(const struct source *base, struct hook_costs *ret)
 {
-	const struct toll_costs *c = &self(base)->costs;
-
-	*ret = (struct hook_costs){.call = c->call, .tls_inside = c->tls_inside, .tls_entry = c->tls_entry};
+	*ret = self(base)->costs;
 }
 
 static void bpf_close(struct source *base)
@@ -503,7 +501,7 @@ static void know_costs(struct source_bpf *s)
 
 	s->costs = toll_usual;
 	if (told)
-		s->costs = (struct toll_costs){told, told, told};
+		s->costs = (struct hook_costs){told, told, told};
 	else if (s->options.measure)
 		measured = toll_measure(s->kernel, &s->features, &s->costs);
 	if (told || s->options.measure)

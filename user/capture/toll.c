@@ -135,7 +135,7 @@ int toll_probes(struct kernel *k, const struct features *f, bool placed, double 
 	return 0;
 }
 
-const struct toll_costs toll_usual = {.call = 600, .tls_inside = 1200, .tls_entry = 9000};
+const struct hook_costs toll_usual = {.call = 600, .tls_inside = 1200, .tls_entry = 9000};
 
 uint32_t toll_believed(double measured_ns, uint32_t usual)
 {
@@ -147,7 +147,7 @@ uint32_t toll_believed(double measured_ns, uint32_t usual)
 	return measured_ns > least ? (uint32_t)measured_ns : (uint32_t)least;
 }
 
-bool toll_measure(struct kernel *k, const struct features *f, struct toll_costs *ret)
+bool toll_measure(struct kernel *k, const struct features *f, struct hook_costs *ret)
 {
 	double inside = 0, entry = 0;
 	bool has_inside = toll_probes(k, f, true, &inside) == 0, has_entry = toll_probes(k, f, false, &entry) == 0;

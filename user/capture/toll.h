@@ -5,6 +5,7 @@
 #define KT_CAPTURE_TOLL_H
 
 #include "capture/kernel.h"
+#include "capture/source.h"
 
 /* Nanoseconds that the agent's two probes add to a call of a function that looks like SSL_read: `placed` on the call
  * and the jump inside it, else at its entry and at its return. By the programs as they treat a process that is not
@@ -12,20 +13,14 @@
  * errno. */
 int toll_probes(struct kernel *k, const struct features *f, bool placed, double *ret_ns);
 
-/* Nanoseconds that one run of the hooks takes from a worker, copying apart. */
-struct toll_costs {
-	uint32_t call;	     /* a system call */
-	uint32_t tls_inside; /* a call into the TLS library, probed as `placed` above … */
-	uint32_t tls_entry;  /* … and at entry and return */
-};
 /* As on the machines that were measured. */
-extern const struct toll_costs toll_usual;
+extern const struct hook_costs toll_usual;
 /* Of a measured time what may be believed: within TOLL_FACTOR_MAX of the usual one. */
 #define TOLL_FACTOR_MAX 16
 uint32_t toll_believed(double measured_ns, uint32_t usual);
 /* What can be measured on this machine, as toll_probes does it; the rest is as usual: a system call always, since
  * what is dear about it is the program, not the way into it. True when something was. */
-bool toll_measure(struct kernel *k, const struct features *f, struct toll_costs *ret);
+bool toll_measure(struct kernel *k, const struct features *f, struct hook_costs *ret);
 
 /* Nanoseconds of a short system call of this process, as the machine is now. */
 struct toll_calls {

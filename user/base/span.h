@@ -58,17 +58,29 @@ static inline uint64_t span_word(const char *p)
 }
 
 #ifdef __SSE2__
-static inline __m128i ascii_lower16(const char *p)
+static inline __m128i span_load16(const char *p)
 {
-	__m128i v = _mm_loadu_si128((const __m128i *)p), letter = _mm_sub_epi8(v, _mm_set1_epi8('A'));
+	return _mm_loadu_si128((const __m128i *)p);
+}
 
-	letter = _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(25)), letter);
+/* Unsigned: is each byte of v at most max? */
+static inline __m128i at_most16(__m128i v, char max)
+{
+	return _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(max)), v);
+}
+
+static inline __m128i ascii_lower16(__m128i v)
+{
+	__m128i letter = at_most16(_mm_sub_epi8(v, _mm_set1_epi8('A')), 25);
+
 	return _mm_or_si128(v, _mm_and_si128(letter, _mm_set1_epi8(0x20)));
 }
 
 static inline bool span_ieq16(const char *a, const char *b)
 {
-	return _mm_movemask_epi8(_mm_cmpeq_epi8(ascii_lower16(a), ascii_lower16(b))) == 0xffff;
+	__m128i same = _mm_cmpeq_epi8(ascii_lower16(span_load16(a)), ascii_lower16(span_load16(b)));
+
+	return _mm_movemask_epi8(same) == 0xffff;
 }
 #endif
 

@@ -6,10 +6,6 @@
 
 #include "base/span.h"
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 #define JSON_ONES (~0ULL / 255)
 
 static inline bool json_plain(unsigned char c)
@@ -43,16 +39,12 @@ static inline unsigned json_plain8(uint64_t w)
 /* The same for sixteen bytes, copied to to; NULL: not. */
 static inline unsigned json_plain16(char *to, const char *p, bool lower)
 {
-	__m128i v = _mm_loadu_si128((const __m128i *)p), special, letter;
+	__m128i v = span_load16(p), special = at_most16(v, 0x1f);
 
-	special = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
 	special = _mm_or_si128(special, _mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
 	special = _mm_or_si128(special, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
-	if (lower) {
-		letter = _mm_sub_epi8(v, _mm_set1_epi8('A'));
-		letter = _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(25)), letter);
-		v = _mm_or_si128(v, _mm_and_si128(letter, _mm_set1_epi8(0x20)));
-	}
+	if (lower)
+		v = ascii_lower16(v);
 	if (to)
 		_mm_storeu_si128((__m128i *)to, v);
 	/* Bytes beyond ASCII bring their mark with them. */

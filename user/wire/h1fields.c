@@ -1,9 +1,5 @@
 #include "wire/h1fields.h"
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 static bool is_token(unsigned char c)
 {
 	/* A bit for each of "!#$%&'*+-.0123456789", of "A-Z^_" and of "`a-z|~". */
@@ -21,18 +17,12 @@ static bool ends_value(unsigned char c)
 
 #define LANES 16
 
-/* Unsigned: is each byte of v at most max? */
-static __m128i at_most(__m128i v, char max)
-{
-	return _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(max)), v);
-}
-
 /* How many bytes at p are letters, digits or dashes, of LANES. */
 static unsigned name_run(const char *p)
 {
-	__m128i v = _mm_loadu_si128((const __m128i *)p);
-	__m128i letter = at_most(_mm_sub_epi8(_mm_or_si128(v, _mm_set1_epi8(0x20)), _mm_set1_epi8('a')), 25);
-	__m128i digit = at_most(_mm_sub_epi8(v, _mm_set1_epi8('0')), 9);
+	__m128i v = span_load16(p);
+	__m128i letter = at_most16(_mm_sub_epi8(_mm_or_si128(v, _mm_set1_epi8(0x20)), _mm_set1_epi8('a')), 25);
+	__m128i digit = at_most16(_mm_sub_epi8(v, _mm_set1_epi8('0')), 9);
 	__m128i good = _mm_or_si128(_mm_or_si128(letter, digit), _mm_cmpeq_epi8(v, _mm_set1_epi8('-')));
 
 	return (unsigned)__builtin_ctz(~(unsigned)_mm_movemask_epi8(good));
@@ -41,8 +31,8 @@ static unsigned name_run(const char *p)
 /* How many bytes at p are no control characters, of LANES. */
 static unsigned value_run(const char *p)
 {
-	__m128i v = _mm_loadu_si128((const __m128i *)p);
-	__m128i bad = _mm_or_si128(at_most(v, 0x1f), _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f)));
+	__m128i v = span_load16(p);
+	__m128i bad = _mm_or_si128(at_most16(v, 0x1f), _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f)));
 
 	return (unsigned)__builtin_ctz((unsigned)_mm_movemask_epi8(bad) | 1u << LANES);
 }

@@ -340,11 +340,11 @@ static void on_close(struct conns *c, const struct rec_close *cl, uint64_t t_ns)
 	struct conn *it = find(c, &cl->key);
 	uint64_t pos[2];
 
-	if (!it && dropped__take(&c->dropped, &cl->key, pos)) {
-		(void)stream__end(&(struct stream){.next = pos[DIR_IN]}, cl->in_pos, GAP_LIMIT);
-		(void)stream__end(&(struct stream){.next = pos[DIR_OUT]}, cl->out_pos, GAP_LIMIT);
-	}
 	if (!it) {
+		if (dropped__take(&c->dropped, &cl->key, pos)) {
+			(void)stream__end(&(struct stream){.next = pos[DIR_IN]}, cl->in_pos, GAP_LIMIT);
+			(void)stream__end(&(struct stream){.next = pos[DIR_OUT]}, cl->out_pos, GAP_LIMIT);
+		}
 		/* There may have been no room for it, which was told. */
 		tell_over(c, &cl->key);
 		return;

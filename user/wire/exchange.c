@@ -144,9 +144,8 @@ void exchange__body(const struct proto_env *env, struct exchange *x, struct mess
 	m->body_truncated = take < data.n;
 }
 
-void exchange__body_gap(struct exchange *x, struct message *m, uint64_t n, enum gap_cause cause)
+void exchange__body_gap(struct message *m, uint64_t n, enum gap_cause cause)
 {
-	(void)x;
 	if (!n)
 		return;
 	m->body_len += n;

@@ -14,6 +14,15 @@ void h1conn_saw(struct message *m, uint64_t n, uint64_t t_ns)
 	m->wire_bytes += n;
 }
 
+void h1conn_missed(struct message *m, uint64_t n, enum gap_cause cause, bool framed, uint64_t t_ns)
+{
+	if (!m)
+		return;
+	exchange__body_gap(m, n, cause);
+	m->body_len_framed |= framed;
+	h1conn_saw(m, n, t_ns);
+}
+
 void h1conn_end_bad(struct message *m)
 {
 	bool too_large = m && m->headers.overflow;

@@ -59,5 +59,7 @@ enum proto_state h1conn__give_up(struct proto *p, uint64_t t_ns);
 void h1conn_end_bad(struct message *m);
 /* Bytes of a message: when it was seen and how much of it. */
 void h1conn_saw(struct message *m, uint64_t n, uint64_t t_ns);
+/* Bytes of its body went by unseen; `framed`: and of its chunks, which are not told apart. NULL is fine. */
+void h1conn_missed(struct message *m, uint64_t n, enum gap_cause cause, bool framed, uint64_t t_ns);
 
 #endif

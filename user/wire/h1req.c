@@ -161,11 +161,7 @@ static bool search(struct proto *p, struct span in, uint64_t t_ns, bool start, b
 	}
 	if (start && http1_reader__resume(p->req.reader, in, true))
 		return true;
-	if (c->x) {
-		exchange__body_gap(c->x, &c->x->req, in.n, GAP_LIMIT);
-		c->x->req.body_len_framed = true;
-		h1conn_saw(&c->x->req, in.n, t_ns);
-	}
+	h1conn_missed(message_of(c), in.n, GAP_LIMIT, true, t_ns);
 	return false;
 }
 
@@ -221,10 +217,7 @@ void h1conn__request_gap(struct proto *p, uint64_t n, enum gap_cause cause, uint
 		bool searching = http1_reader__searching(p->req.reader);
 		uint64_t passed = searching ? 0 : http1_reader__gap(p->req.reader, n);
 
-		if (c->x) {
-			exchange__body_gap(c->x, &c->x->req, passed, cause);
-			h1conn_saw(&c->x->req, passed, t_ns);
-		}
+		h1conn_missed(message_of(c), passed, cause, false, t_ns);
 		if (passed)
 			read_some(p, &none, t_ns);
 		if (passed == n)
@@ -232,11 +225,7 @@ void h1conn__request_gap(struct proto *p, uint64_t n, enum gap_cause cause, uint
 		if (p->req.reading && cause == GAP_LIMIT && http1_reader__search(p->req.reader)) {
 			/* What comes may be another request, if the ring loses the answer to this one. */
 			c->overtaken = true;
-			if (c->x) {
-				exchange__body_gap(c->x, &c->x->req, n - passed, cause);
-				c->x->req.body_len_framed = true;
-				h1conn_saw(&c->x->req, n - passed, t_ns);
-			}
+			h1conn_missed(message_of(c), n - passed, cause, true, t_ns);
 			return;
 		}
 		if (p->req.reading)

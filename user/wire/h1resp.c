@@ -314,11 +314,7 @@ static bool search(struct proto *p, struct span in, uint64_t t_ns, bool start)
 	/* Part of the body, but nobody knows which. */
 	if (c->torn)
 		stats_add(STAT_wire_unsynced_bytes, in.n);
-	if (c->x) {
-		exchange__body_gap(c->x, &c->x->resp, in.n, c->torn ? GAP_LOST : GAP_LIMIT);
-		c->x->resp.body_len_framed = true;
-		h1conn_saw(&c->x->resp, in.n, t_ns);
-	}
+	h1conn_missed(message_of(c), in.n, c->torn ? GAP_LOST : GAP_LIMIT, true, t_ns);
 	return false;
 }
 
@@ -328,11 +324,7 @@ static bool go_on_searching(struct proto *p, struct h1call *c, uint64_t n, enum 
 	c->torn |= cause != GAP_LIMIT;
 	if ((c->torn && c != h1calls__last(&p->calls)) || c->unsure || !http1_reader__search(p->resp.reader))
 		return false;
-	if (c->x) {
-		exchange__body_gap(c->x, &c->x->resp, n, cause);
-		c->x->resp.body_len_framed = true;
-		h1conn_saw(&c->x->resp, n, t_ns);
-	}
+	h1conn_missed(message_of(c), n, cause, true, t_ns);
 	return true;
 }
 
@@ -365,10 +357,7 @@ void h1conn__response_gap(struct proto *p, uint64_t n, enum gap_cause cause, uin
 		bool searching = http1_reader__searching(p->resp.reader);
 		uint64_t passed = searching ? 0 : http1_reader__gap(p->resp.reader, n);
 
-		if (c->x) {
-			exchange__body_gap(c->x, &c->x->resp, passed, cause);
-			h1conn_saw(&c->x->resp, passed, t_ns);
-		}
+		h1conn_missed(message_of(c), passed, cause, false, t_ns);
 		if (passed)
 			read_some(p, &none, t_ns, &st);
 		if (passed == n)

@@ -418,7 +418,7 @@ void h2streams__data_gap(struct h2streams *s, bool is_request, uint32_t id, uint
 	struct h2_stream *st = with_body(s, is_request, id);
 
 	if (st && n && !tunnelled(s, st, is_request, n))
-		exchange__body_gap(st->x, side(st, is_request), n, cause);
+		exchange__body_gap(side(st, is_request), n, cause);
 }
 
 void h2streams__data_unsure(struct h2streams *s, bool is_request, uint32_t id)

@@ -96,7 +96,7 @@ int exchange__charge(const struct proto_env *env, struct exchange *x);
 void exchange__head_done(const struct proto_env *env, const struct exchange *x, struct message *m);
 /* Append body bytes after transfer decoding; keeps the prefix rule, the limits and the budget. */
 void exchange__body(const struct proto_env *env, struct exchange *x, struct message *m, struct span data);
-void exchange__body_gap(struct exchange *x, struct message *m, uint64_t n, enum gap_cause cause);
+void exchange__body_gap(struct message *m, uint64_t n, enum gap_cause cause);
 /* Hand it on (releases its charge from the budget). x is gone after it. */
 void exchange__finish(const struct proto_env *env, struct exchange *x, uint64_t t_ns);
 /* Drop one that was never begun and is not to be handed on. NULL is fine. */

@@ -137,22 +137,21 @@ static bool on_head(struct proto *p, struct h1call *c, uint64_t t_ns)
 {
 	struct message *m = message_of(c);
 	struct span method = message__method(&c->x->req);
+	bool tunnel = m->status == 101 || (span_eq(method, SPAN_LIT("CONNECT")) && m->status >= 200 && m->status < 300);
 
-	if (m->status == 101 || (span_eq(method, SPAN_LIT("CONNECT")) && m->status >= 200 && m->status < 300)) {
-		m->head_done = true;
-		m->t_head_ns = t_ns;
-		m->end = MSG_COMPLETE;
-		stats_inc(STAT_wire_messages);
-		c->x->upgraded = true;
-		return true;
-	}
-	if (m->status < 200) {
+	if (m->status < 200 && !tunnel) {
 		interim(p, c);
 		return false;
 	}
 	m->head_done = true;
 	m->t_head_ns = t_ns;
 	exchange__head_done(p->env, c->x, m);
+	if (tunnel) {
+		m->end = MSG_COMPLETE;
+		stats_inc(STAT_wire_messages);
+		c->x->upgraded = true;
+		return true;
+	}
 	c->unsure = !method.n && c->x->req.end != MSG_BAD;
 	if (span_eq(method, SPAN_LIT("HEAD")) || m->status == 204 || m->status == 304)
 		http1_reader__no_body(p->resp.reader);

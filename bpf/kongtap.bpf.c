@@ -109,8 +109,7 @@ static __always_inline int at_exit(__u32 call, const bool spare)
 AT_EXIT(accept, "accept4,accept", CALL_ACCEPT)
 AT_EXIT(connect, "connect", CALL_CONNECT)
 AT_EXIT(close, "close", CALL_CLOSE)
-AT_EXIT(in, "read,recvfrom,readv,recvmsg", CALL_NONE)
-AT_EXIT(out, "write,sendto,writev,sendmsg", CALL_NONE)
+AT_EXIT(move, "read,recvfrom,readv,recvmsg,write,sendto,writev,sendmsg", CALL_NONE)
 AT_EXIT(sendfile, "sendfile64", CALL_SENDFILE)
 
 /* Where there is no tracefs, or bpf_task_pt_regs is missing (before 5.15): all system calls in one hook, which has the

@@ -3,11 +3,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -555,6 +558,82 @@ static void a_full_disk_is_an_error_that_leaves_nothing_behind(void **state)
 	assert_int_equal(files(), 0);
 }
 
+#define WANT(what)                                                                                                     \
+	do {                                                                                                           \
+		if (!(what)) {                                                                                         \
+			fprintf(stderr, "%s:%d: %s (%s)\n", __func__, __LINE__, #what, strerror(errno));               \
+			_exit(1);                                                                                      \
+		}                                                                                                      \
+	} while (0)
+
+static void may_only_be_read(const char *path, void *ctx)
+{
+	(void)ctx;
+	WANT(chmod(path, 0400) == 0);
+}
+
+/* As the kernel does with a file system that it found an error in. Permissions do not bind root, but in a child, which
+ * may have mounts of its own, a disk that is mounted to be read does. */
+static void forbid_writes(void)
+{
+	if (geteuid())
+		each_file(may_only_be_read, NULL);
+	else
+		WANT(mount("none", dir, NULL, MS_REMOUNT | MS_RDONLY, NULL) == 0);
+}
+
+static bool brings(struct spool *s, unsigned first, unsigned n)
+{
+	struct batch *b = spool__next(s);
+	bool right = b && b->count == n && id_of(b, 0) == first && id_of(b, n - 1) == first + n - 1;
+
+	if (b)
+		spool__done(s, b->ref, b->count);
+	batch__free(b);
+	return right;
+}
+
+static void from_a_disk_that_may_only_be_read(void)
+{
+	uint64_t recovered = 0;
+	struct spool *s;
+
+	if (!geteuid()) {
+		WANT(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+		WANT(mount("none", dir, "tmpfs", 0, NULL) == 0);
+	}
+	for (unsigned life = 0; life < 2; life++) {
+		s = spool__open(dir, MIB, &recovered);
+		WANT(s != NULL);
+		put(s, life * 100, 3);
+		put(s, life * 100 + 10, 2);
+		spool__close(s);
+	}
+	s = spool__open(dir, MIB, &recovered);
+	WANT(s != NULL && recovered == 10);
+	forbid_writes();
+	for (unsigned life = 0; life < 2; life++)
+		WANT(brings(s, life * 100, 3) && brings(s, life * 100 + 10, 2));
+	WANT(!spool__next(s) && !spool__pending(s));
+	WANT(stats_get(STAT_ship_dropped_spool) == 0);
+	spool__close(s);
+}
+
+static void what_may_only_be_read_is_delivered_all_the_same(void **state)
+{
+	int status = 0;
+	pid_t pid;
+
+	(void)state;
+	pid = fork();
+	if (pid == 0) {
+		from_a_disk_that_may_only_be_read();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static void files_are_private(void **state)
 {
 	struct spool *s;
@@ -620,6 +699,7 @@ int main(void)
 		T(a_damaged_byte_loses_at_most_its_record),
 		T(foreign_files_are_left_alone),
 		T(a_full_disk_is_an_error_that_leaves_nothing_behind),
+		T(what_may_only_be_read_is_delivered_all_the_same),
 		T(files_are_private),
 		T(many_files_in_order),
 	};

@@ -36,7 +36,8 @@ enum spool_found {
 
 /* A new file, mode 0600. Descriptor or negative errno. */
 int spool_file_create(int dir, const char *name);
-/* An existing one: a descriptor and its size, or negative errno; -EBADMSG: it does not begin as a spool file does. */
+/* An existing one, to be read only where it cannot be written: a descriptor and its size, or negative errno; -EBADMSG:
+ * it does not begin as a spool file does. */
 int spool_file_open(int dir, const char *name, uint64_t *ret_size);
 /* The first record at or after `off`, before `size`. Payloads are not checked. */
 enum spool_found spool_file_find(int fd, uint64_t off, uint64_t size, struct spool_record *ret);

@@ -380,6 +380,53 @@ static void test_masked_bodies(void **state)
 	assert_base64("password CANARY", 15);
 }
 
+/* A coding that is named and was not applied: the plugin looks for JSON before it unpacks anything. */
+static void test_coding_in_name_only(void **state)
+{
+	(void)state;
+	body_of("application/json", "gzip", "{\"password\":1,\"b\":[]}", 21);
+	assert_json("{\"password\":1,\"b\":[]}");
+	body_of("application/json", "aws-chunked", " [1]", 4);
+	assert_json(" [1]");
+	body_of("text/plain", "gzip", "{\"b\":1}", 7);
+	assert_base64("{\"b\":1}", 7);
+	/* As brotli may begin. */
+	body_of("application/json", "br", "[\xff\x07", 3);
+	assert_base64("[\xff\x07", 3);
+	set_list(&opt.request_body_masks, "password", NULL);
+	set_list(&opt.response_body_masks, "password", NULL);
+	apply();
+	body_of("application/json", "gzip", "{\"password\":\"CANARY\",\"b\":1}", 27);
+	assert_json("{\"b\":1}");
+	body_of("text/plain", "gzip", "{\"password\":\"CANARY\",\"b\":1}", 27);
+	assert_base64("{\"b\":1}", 7);
+	body_of("application/json", "br", "[\xff\x07", 3);
+	assert_string_equal(txn_str(&out, "metadata.kong.response_body_omitted"), "unmaskable");
+	body_of("application/x-www-form-urlencoded", "br", "[\xff\x07", 3);
+	assert_string_equal(txn_str(&out, "metadata.kong.response_body_omitted"), "unmaskable");
+	body_of("multipart/form-data; boundary=b", "gzip", "--b--", 5);
+	assert_string_equal(txn_str(&out, "metadata.kong.response_body_omitted"), "unmaskable");
+}
+
+/* curl calls what it sends a form unless it is told what it is. */
+static void test_json_that_is_called_a_form(void **state)
+{
+	const char *form = "application/x-www-form-urlencoded";
+
+	(void)state;
+	set_list(&opt.request_body_masks, "password", NULL);
+	set_list(&opt.response_body_masks, "password", NULL);
+	apply();
+	text_body(form, "{\"password\":\"CANARY\",\"b\":1}");
+	assert_base64("{\"b\":1}", 7);
+	text_body(form, "{\"b\":\"1&password=CANARY&c=2\",\"password\":\"CANARY\"}");
+	assert_base64("{\"b\":\"1&password=*****&c=2\"}", 28);
+	text_body(form, "{\"password\":\"no JSON\"&password=CANARY");
+	assert_base64("{\"password\":\"no JSON\"&password=*****", 36);
+	text_body(form, "{\"b\":\"a=b\"}");
+	assert_base64("{\"b\":\"a=b\"}", 11);
+}
+
 /* Headers that are given twice: together they are one list of codings, and none of several types hides a secret. */
 static void test_repeated_headers(void **state)
 {
@@ -493,6 +540,8 @@ int main(void)
 		kit_test(test_limits),
 		kit_test(test_excluded_bodies),
 		kit_test(test_masked_bodies),
+		kit_test(test_coding_in_name_only),
+		kit_test(test_json_that_is_called_a_form),
 		kit_test(test_repeated_headers),
 		kit_test(test_multipart),
 	};

@@ -209,6 +209,14 @@ static void test_graphql(void **state)
 	s.creq = "POST /g HTTP/1.1\nHost: a\nContent-Type: text/plain\n\nmutation";
 	run(s);
 	assert_int_equal(out.events, 1);
+	/* Patterns look at the text that the JSON stands for: line breaks and quotes are escaped in it. */
+	remote("{\"regex_config\":[{\"conditions\":[{\"path\":\"request.body.operationName\",\"value\":\"^P$\"},"
+	       "{\"path\":\"request.body.query\",\"value\":\"^query P [{]\\\\s+x[(]id: \\\"7\\\"[)]\"}],"
+	       "\"sample_rate\":0}]}");
+	s.creq = "POST /g HTTP/1.1\nHost: a\nContent-Type: application/json\n\n"
+		 "{\"operationName\":\"\\u0050\",\"query\":\"query P {\\n  x(id: \\\"7\\\")\\n}\"}";
+	run(s);
+	assert_int_equal(out.events, 0);
 }
 
 int main(void)

@@ -12,7 +12,7 @@
 
 struct body_maker {
 	struct decoder *decoder;
-	struct buf masked;
+	struct buf masked, pairs; /* JSON and parts; forms, which may be JSON as well */
 };
 
 struct body_maker *body_maker__new(size_t decoded_limit)
@@ -40,6 +40,7 @@ void body_maker__free(struct body_maker *b)
 		return;
 	decoder__free(b->decoder);
 	buf__free(&b->masked);
+	buf__free(&b->pairs);
 	free(b);
 }
 
@@ -98,18 +99,22 @@ static bool take_json(struct body_maker *b, struct span plain, const struct name
 	return true;
 }
 
+/* Much JSON is called a form, since curl does so: what can be read as both is masked as both. */
 static int mask_form(struct body_maker *b, struct span plain, const struct names *masks, struct span *ret)
 {
 	const struct uri_masks m = {.exact = masks};
+	struct body json = {.data = plain};
 	bool masked = false;
 	int r;
 
-	buf__clear(&b->masked);
+	if (looks_json(plain) && !take_json(b, plain, masks, &json))
+		json.data = plain;
+	buf__clear(&b->pairs);
 	/* A star run of five may stand for a single byte, behind a name and '='. */
-	b->masked.max = plain.n > SIZE_MAX / 5 ? SIZE_MAX : plain.n * 5;
-	r = uri_mask_pairs(&b->masked, plain, &m, &masked);
+	b->pairs.max = json.data.n > SIZE_MAX / 5 ? SIZE_MAX : json.data.n * 5;
+	r = uri_mask_pairs(&b->pairs, json.data, &m, &masked);
 	if (r == 0)
-		*ret = masked ? buf_span(&b->masked) : plain;
+		*ret = masked ? buf_span(&b->pairs) : json.data;
 	return r;
 }
 
@@ -178,16 +183,12 @@ static void omit(struct body *ret, const char *why)
 static void decide(struct body_maker *b, struct span plain, bool readable, bool decoded, const struct kind *kind,
 	const struct names *masks, struct body *ret)
 {
-	bool looks = readable && looks_json(plain);
+	bool looks = looks_json(plain);
 
 	ret->form = BODY_BASE64;
 	ret->data = plain;
-	if (!readable) {
-		if (masks->n && (kind->json || kind->form || kind->parts.n))
-			omit(ret, "unmaskable");
-		return;
-	}
-	if (kind->json || (decoded && looks)) {
+	/* Also under the name of a coding that was never applied: the plugin looks at what stands there. */
+	if (kind->json ? readable || looks : decoded && looks) {
 		if (take_json(b, plain, masks, ret)) {
 			ret->form = BODY_JSON;
 			return;
@@ -199,7 +200,9 @@ static void decide(struct body_maker *b, struct span plain, bool readable, bool 
 	}
 	if (!masks->n)
 		return;
-	if (kind->parts.n) {
+	if (!readable && (kind->json || kind->form || kind->parts.n)) {
+		omit(ret, "unmaskable");
+	} else if (kind->parts.n) {
 		if (mask_parts(b, plain, kind->parts, masks, &ret->data) < 0)
 			omit(ret, "unmaskable");
 	} else if (kind->form) {

@@ -9,6 +9,7 @@
 #include "base/stats.h"
 #include "moesif/json_scan.h"
 #include "moesif/plugin_watch.h"
+#include "moesif/regex.h"
 #include "moesif/remote.h"
 #include "moesif/render.h"
 #include "moesif/sample.h"
@@ -25,6 +26,7 @@ struct moesif {
 	struct body_maker *request_body, *response_body;
 	struct header_view request_view, response_view;
 	struct buf uri, json;
+	struct buf query, operation; /* of GraphQL, without JSON's escapes */
 	uint64_t seed;
 	struct plugin_watch plugin;
 };
@@ -71,6 +73,8 @@ struct moesif *moesif__new(const struct moesif_options *o, struct event_sink sin
 	m->sink = sink;
 	m->seed = seed_of(o);
 	buf__init(&m->uri, URI_MAX);
+	buf__init(&m->query, REGEX_SUBJECT_MAX);
+	buf__init(&m->operation, REGEX_SUBJECT_MAX);
 	err = settings__init(&m->settings, o);
 	if (err == 0) {
 		m->identifier = identifier__new(&m->settings);
@@ -133,6 +137,8 @@ void moesif__free(struct moesif *m)
 	header_view__free(&m->response_view);
 	buf__free(&m->uri);
 	buf__free(&m->json);
+	buf__free(&m->query);
+	buf__free(&m->operation);
 	settings__free(&m->settings);
 	free(m);
 }
@@ -171,14 +177,19 @@ static void make_resp_body(struct work *w)
 		body_maker__make(w->m->response_body, w->call.resp, &w->call.cresp, &rules, &w->resp_body);
 }
 
-static struct span graphql(struct work *w, struct span name)
+/* What is longer than a pattern can look at matches none. */
+static struct span graphql(struct work *w, struct span name, struct buf *plain)
 {
+	static const struct span none;
 	struct json_value v;
 
 	make_req_body(w);
 	if (w->req_body.form != BODY_JSON || json_member(w->req_body.data, name, false, &v) <= 0 || v.kind != JT_STRING)
-		return (struct span){NULL, 0};
-	return v.text;
+		return none;
+	if (!v.escaped)
+		return v.text;
+	buf__clear(plain);
+	return json_unescape(plain, v.text) == 0 ? buf_span(plain) : none;
 }
 
 static struct span fact(void *ctx, enum remote_path path)
@@ -197,9 +208,9 @@ static struct span fact(void *ctx, enum remote_path path)
 			snprintf(w->status_text, sizeof(w->status_text), "%d", w->call.status);
 		return span_str(w->status_text);
 	case PATH_GRAPHQL_QUERY:
-		return graphql(w, SPAN_LIT("query"));
+		return graphql(w, SPAN_LIT("query"), &w->m->query);
 	case PATH_GRAPHQL_OPERATION:
-		return graphql(w, SPAN_LIT("operationName"));
+		return graphql(w, SPAN_LIT("operationName"), &w->m->operation);
 	default:
 		return (struct span){NULL, 0};
 	}

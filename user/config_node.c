@@ -5,6 +5,7 @@
 
 struct document {
 	yaml_document_t doc;
+	unsigned second;
 };
 
 static void report_parser(const yaml_parser_t *p, const char *place, struct report *r)
@@ -14,6 +15,23 @@ static void report_parser(const yaml_parser_t *p, const char *place, struct repo
 	else
 		report__error(r, "%s:%zu: not readable as YAML: %s", place, p->problem_mark.line + 1,
 			p->problem ? p->problem : "damaged");
+}
+
+/* What stands behind the document; false when it is no YAML. */
+static bool look_behind(struct document *d, yaml_parser_t *parser)
+{
+	struct document next = {.second = 0};
+	bool more = true;
+
+	while (more && !d->second) {
+		if (!yaml_parser_load(parser, &next.doc))
+			return false;
+		more = document__root(&next) != 0;
+		if (document__kind(&next, document__root(&next)) != VALUE_NULL)
+			d->second = document__line(&next, document__root(&next));
+		yaml_document_delete(&next.doc);
+	}
+	return true;
 }
 
 struct document *document__parse(struct span text, const char *place, struct report *r)
@@ -29,6 +47,10 @@ struct document *document__parse(struct span text, const char *place, struct rep
 	}
 	yaml_parser_set_input_string(&parser, (const unsigned char *)(text.p ? text.p : ""), text.n);
 	good = yaml_parser_load(&parser, &d->doc);
+	if (good && document__root(d) && !look_behind(d, &parser)) {
+		yaml_document_delete(&d->doc);
+		good = 0;
+	}
 	if (!good) {
 		report_parser(&parser, place, r);
 		free(d);
@@ -54,6 +76,11 @@ static yaml_node_t *node_of(const struct document *d, int node)
 int document__root(const struct document *d)
 {
 	return yaml_document_get_root_node((yaml_document_t *)&d->doc) ? 1 : 0;
+}
+
+unsigned document__second(const struct document *d)
+{
+	return d->second;
 }
 
 static bool one_of(struct span t, const char *const *words)

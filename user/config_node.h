@@ -12,6 +12,8 @@ struct document *document__parse(struct span text, const char *place, struct rep
 void document__free(struct document *d); /* NULL is fine */
 
 int document__root(const struct document *d); /* 0: the document is empty */
+/* The line of another document behind it that is not empty (one document is read); 0: there is none. */
+unsigned document__second(const struct document *d);
 enum value_kind document__kind(const struct document *d, int node);
 struct span document__text(const struct document *d, int node); /* of a scalar */
 unsigned document__line(const struct document *d, int node);

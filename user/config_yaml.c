@@ -118,7 +118,11 @@ int config_parse_yaml(struct config *c, struct span text, const char *place, str
 	if (!src.doc)
 		return -EINVAL;
 	root = document__root(src.doc);
-	if (document__kind(src.doc, root) == VALUE_MAP) {
+	if (document__second(src.doc)) {
+		report__error(r, "%s:%u: a second document begins here, expected one: put all options into the first",
+			place, document__second(src.doc));
+		err = -EINVAL;
+	} else if (document__kind(src.doc, root) == VALUE_MAP) {
 		err = config_apply_map(c, &src, root);
 	} else if (document__kind(src.doc, root) != VALUE_NULL) {
 		report__error(

@@ -377,6 +377,7 @@ static void yaml_takes_what_is_right(void **state)
 	config__free(c);
 	config__free(GOOD("run", "-c", file("empty.yml", "")));
 	config__free(GOOD("run", "-c", file("comment.yml", "# nothing\n")));
+	config__free(GOOD("run", "-c", file("marks.yml", "%YAML 1.1\n---\nbatch_size: 9\n...\n---\n# nothing\n")));
 }
 
 static void yaml_errors_name_file_line_key_and_both_sides(void **state)
@@ -417,6 +418,8 @@ static void yaml_errors_name_file_line_key_and_both_sides(void **state)
 		{"batch-size: 1\n", "did you mean \"batch_size\"?"},
 		{"something_else_entirely: 1\n", "c.yml:1: unknown option \"something_else_entirely\""},
 		{"batch_size: 1\nbatch_size: 2\n", "c.yml:2: batch_size is given twice"},
+		{"batch_size: 1\n---\nrequest_masks: [a]\n", "c.yml:3: a second document"},
+		{"batch_size: 1\n...\n}\n", "c.yml:3: not readable as YAML"},
 		{"pid: 1\n", "pid can only be given on the command line"},
 		{"- a\n", "expected a map of options"},
 		{"just text\n", "expected a map of options"},

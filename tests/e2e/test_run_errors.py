@@ -113,6 +113,19 @@ def lacking_host(t):
         lacking(t, "no BTF", gateway, without("/sys/kernel/btf"), r"BTF")
 
 
+def few_descriptors(t):
+    ends(t, "too few files may be open", 1, r"ulimit -n", "--output", "none", wrapper=("prlimit", "--nofile=24:24"))
+
+
+def foreign_pids(t):
+    """A container without the host's processes: both commands say that it is so, and not that there is no Kong."""
+    for command in ("run", "check"):
+        done = subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", KONGTAP, command, "--metrics-listen", "none"],
+                              capture_output=True, text=True, timeout=30)
+        t.equal(f"{command} in a PID namespace of its own: exit code", done.returncode, 1)
+        t.check(f"{command} in a PID namespace of its own: says so", "hostPID" in done.stdout + done.stderr, done.stderr[:400])
+
+
 # -- life
 
 def gateway_comes_later(t):
@@ -211,5 +224,5 @@ def sigterm_delivers(t):
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(wrong_use, wrong_config, not_root, lacking_host, gateway_comes_later, collector_refused, full_disk,
+    sys.exit(Checks().run(wrong_use, wrong_config, not_root, lacking_host, few_descriptors, foreign_pids, gateway_comes_later, collector_refused, full_disk,
                           sigterm_delivers))

@@ -179,7 +179,14 @@ int capture_check(const struct capture_options *o, void *out_file)
 		return 1;
 	good = print_features(&c);
 	good = good && try_programs(&c, o);
-	good &= print_workers(&c, o);
+	if (features_host_pids()) {
+		good &= print_workers(&c, o);
+	} else {
+		fputs("gateway: NOT OK: this is not the host's PID namespace: in a container, run with hostPID "
+		      "(--pid=host)\n",
+			c.out);
+		good = false;
+	}
 	fflush(c.out);
 	return good ? 0 : 1;
 }

@@ -9,12 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/span.h"
 #include "base/tracefs.h"
 #include "capture/uprobe.h"
+
+/* Of the initial PID namespace, fixed by the kernel. */
+#define INIT_PID_NS 0xEFFFFFFCul
 
 /* By the rights in force: plain access(2) disregards the capabilities of a user that is not root. */
 static int readable(const char *path)
@@ -274,4 +278,11 @@ const char *feature_text(enum feature f)
 bool feature_needed(enum feature f)
 {
 	return table[f].needed;
+}
+
+bool features_host_pids(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/pid", &st) || st.st_ino == INIT_PID_NS;
 }

@@ -40,4 +40,7 @@ const char *feature_name(enum feature f);
 const char *feature_text(enum feature f);
 bool feature_needed(enum feature f);
 
+/* Is this process in the host's PID namespace, in which the kernel side names processes? */
+bool features_host_pids(void);
+
 #endif

@@ -136,14 +136,19 @@ static void explain_load(int err)
 	case EACCES:
 		log_err("capture",
 			"the kernel refuses to load the BPF programs (%s): run as root or with CAP_BPF and "
-			"CAP_PERFMON, and see whether lockdown or seccomp is in the way; -v shows details",
+			"CAP_PERFMON, and see whether lockdown or seccomp is in the way; log_level: debug shows "
+			"details",
 			strerror(-err));
 		break;
 	case ENOMEM:
 		log_err("capture", "no memory for the BPF maps: a smaller ring buffer may help");
 		break;
+	case EMFILE:
+		log_err("capture", "too few files may be open for the BPF programs: raise the limit (ulimit -n)");
+		break;
 	default:
-		log_err("capture", "the BPF programs do not load in this kernel: %s; -v shows details", strerror(-err));
+		log_err("capture", "the BPF programs do not load in this kernel: %s; log_level: debug shows details",
+			strerror(-err));
 		break;
 	}
 }

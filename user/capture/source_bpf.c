@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -33,8 +32,6 @@
 #define BYTES_PER_NS 8 /* copied by the programs: an estimate for a limit, not for a bill */
 /* So long after the last gateway is gone system calls are looked at still: it may just be restarting. */
 #define TAP_LASTS (10000 * MS)
-/* Of the initial PID namespace, fixed by the kernel. */
-#define INIT_PID_NS 0xEFFFFFFCul
 
 struct source_bpf {
 	struct source base;
@@ -517,9 +514,7 @@ static void know_costs(struct source_bpf *s)
 /* What is missing, in words that say what to do. */
 static int explain(const struct features *f, const char *btf)
 {
-	struct stat st;
-
-	if (stat("/proc/self/ns/pid", &st) == 0 && st.st_ino != INIT_PID_NS) {
+	if (!features_host_pids()) {
 		log_err("capture",
 			"this is not the host's PID namespace: in a container, run with hostPID (--pid=host)");
 		return -ENOTSUP;

@@ -57,6 +57,8 @@ static int read_line(struct replay *r)
 	for (;;) {
 		if (!gzgets(r->file, chunk, sizeof(chunk))) {
 			gzerror(r->file, &zerr);
+			if (zerr == Z_ERRNO)
+				return errno ? -errno : -EIO;
 			if (zerr != Z_OK && zerr != Z_BUF_ERROR)
 				return -EBADMSG;
 			return r->line.n > 0;

@@ -198,6 +198,16 @@ def one_source(t):
     t.check(f"{len(rows)} options have one text in reference, help and man page", len(rows) > 60 and not texts, texts)
 
 
+def sizes_of_the_page(t):
+    """The page on operating tells the defaults that the program has."""
+    units = {"": 1, " MiB": 1 << 20}
+    page = (ROOT / "docs/OPERATING.md").read_text()
+    told = {name: int(number) * units[unit] for name, number, unit in re.findall(r"^\| `(\w+)` \| (\d+)( MiB)? \|", page, re.M)}
+    real = dict(re.findall(r"^\| `(\w+)`[^|]* \| .*? \| `(\d+)` \|", sh(KONGTAP, "help", "reference").stdout, re.M))
+    t.check("operating: a table of sizes", len(told) >= 5, told)
+    t.equal("operating: its defaults", told, {name: int(real[name]) for name in told})
+
+
 def complete(*words):
     """What bash offers for the last word."""
     script = """source "$1"; shift
@@ -383,5 +393,5 @@ def schema(t):
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(unit_verified, unit_in_force, install_and_uninstall, debian_package, hardened, man_page, one_source, completion,
-                          example_configuration, manifests, schema))
+    sys.exit(Checks().run(unit_verified, unit_in_force, install_and_uninstall, debian_package, hardened, man_page, one_source, sizes_of_the_page,
+                          completion, example_configuration, manifests, schema))

@@ -17,11 +17,12 @@ static int format_text(struct buf *out, struct span text)
 	return err ? err : buf__append_char(out, '"');
 }
 
-/* The user name and password of a URL are shown as three stars. */
+/* The user name and password of a URL are shown as three stars, also where characters stand in them that would have to
+ * be escaped. */
 static int format_url(struct buf *out, const char *url)
 {
 	const char *sep = strstr(url, "://"), *host = sep ? sep + 3 : url;
-	const char *at = memchr(host, '@', strcspn(host, "/?#"));
+	const char *at = strrchr(host, '@');
 	struct buf b;
 	int err;
 

@@ -174,6 +174,27 @@ static void the_table_is_sound(void **state)
 	}
 }
 
+static void a_proxys_password_is_not_printed(void **state)
+{
+	static const char *const proxies[] = {"http://me:secret@proxy:3128", "http://me:sec@secret@proxy:3128",
+		"http://me:sec/secret@proxy:3128", "http://me:sec?#secret@proxy:3128", "me:secret@proxy:3128"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(proxies) / sizeof(proxies[0]); i++) {
+		struct config *c = GOOD("run", "--proxy", proxies[i]);
+		char *text = NULL;
+		size_t n;
+		FILE *f = open_memstream(&text, &n);
+
+		config__print(c, f);
+		fclose(f);
+		assert_null(strstr(text, "secret"));
+		assert_non_null(strstr(text, "***@proxy:3128\" # flag\n"));
+		free(text);
+		config__free(c);
+	}
+}
+
 /* Every default is a value that the option would take: what config__print prints is read back as it is. */
 static void what_is_printed_is_read_back(void **state)
 {
@@ -949,6 +970,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(defaults_are_the_plugins),
 		T(the_table_is_sound),
+		T(a_proxys_password_is_not_printed),
 		T(what_is_printed_is_read_back),
 		T(later_layers_win),
 		T(flags_in_all_their_forms),

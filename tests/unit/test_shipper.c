@@ -519,6 +519,35 @@ static void a_proxy_is_used(void **state)
 	fake_stop(c);
 }
 
+/* libcurl quotes a proxy that it cannot use as it was given, with the password that stands in it. */
+static void a_proxys_password_is_never_said(void **state)
+{
+	static const char *const unusable[] = {"foo://user:S3cret@127.0.0.1:1", "http://user:S3cret@:99999",
+		"http://user:S3cret", "user:S3cret@127.0.0.1:1"};
+	struct ship_status st;
+
+	(void)state;
+	given = 0;
+	options.shutdown_timeout = 0;
+	for (size_t i = 0; i < sizeof(unusable) / sizeof(unusable[0]); i++) {
+		struct shipper *s;
+
+		options.proxy = strdup(unusable[i]);
+		s = ship_to("http://collector.invalid/");
+		give(s, 0, 1);
+		do {
+			usleep(1000);
+			shipper__status(s, &st);
+		} while (!st.last_error[0]);
+		assert_null(strstr(st.last_error, "S3cret"));
+		stop(s);
+		assert_false(has_logged("S3cret"));
+		assert_true(has_logged("no answer: "));
+		free(options.proxy);
+	}
+	options.proxy = NULL;
+}
+
 static struct fake_reply send_elsewhere(void *ctx, const struct fake_request *r)
 {
 	(void)r;
@@ -1307,6 +1336,7 @@ int main(void)
 		T(too_large_is_split_then_slimmed_then_dropped),
 		T(what_is_cut_off_time_and_again_is_halved),
 		T(a_proxy_is_used),
+		T(a_proxys_password_is_never_said),
 		T(a_redirect_is_not_followed),
 		T(what_is_too_old_is_dropped),
 		T(connections_are_kept_as_long_as_asked),

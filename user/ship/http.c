@@ -343,6 +343,14 @@ void http__cancel(struct http *h, void *token)
 			release(h, &h->slots[i]);
 }
 
+/* What went wrong, in words. libcurl quotes a proxy that it cannot use as it was given, with the password in it. */
+static const char *error_of(const struct slot *slot, CURLcode code)
+{
+	if (strncmp(slot->error, "Unsupported proxy", 17) == 0)
+		return "the URL of the proxy cannot be used";
+	return slot->error[0] && !strchr(slot->error, '@') ? slot->error : curl_easy_strerror(code);
+}
+
 /* An answer that was cut off because it is too long is an answer all the same; one that broke off by itself is not. */
 static void finish(struct http *h, struct slot *slot, CURLcode code)
 {
@@ -358,7 +366,7 @@ static void finish(struct http *h, struct slot *slot, CURLcode code)
 	a->retry_after_s = retry_after <= 0 ? 0 : retry_after > INT32_MAX ? INT32_MAX : (uint32_t)retry_after;
 	if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && a->body_too_large)) {
 		a->status = 0;
-		a->error = slot->error[0] ? slot->error : curl_easy_strerror(code);
+		a->error = error_of(slot, code);
 		curl_easy_getinfo(slot->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
 		a->broke_off = sent > 0;
 	} else if (a->status == 0) {

@@ -4,7 +4,8 @@
  * wanted. Positions go on; what was passed over is told as a gap, when the turn is over or about once a second.
  *
  * This relies on nginx taking one request after the other: it does not read a request before the response to the one
- * before it is written, and what it writes of a response it has read.
+ * before it is written, and what it writes of a response it has read. Where it answers before a body has come, it reads
+ * the rest of that and then the next request in one turn.
  */
 #ifndef KT_BPF_TURN_H
 #define KT_BPF_TURN_H
@@ -13,7 +14,7 @@
 
 /* More than any head has, with the interim responses before it. User space knows the figure (user/wire/conn.c). */
 #define TURN_HEAD (64u << 10)
-/* In a turn longer than this a call may begin another message: the answer to a pipelined request. */
+/* In a turn longer than this a call may begin another message. */
 #define TURN_ASK (16u << 10)
 /* As far into a call the end of a head is looked for. */
 #define HEAD_MAX (8u << 10)
@@ -69,6 +70,18 @@ static __always_inline bool is_request(__u64 first)
 	return (first & FIRST(6)) == EIGHT('P', 'O', 'S', 'T', ' ', '/', 0, 0) ||
 	       (first & FIRST(5)) == EIGHT('P', 'U', 'T', ' ', '/', 0, 0, 0) ||
 	       (first & FIRST(7)) == EIGHT('P', 'A', 'T', 'C', 'H', ' ', '/', 0);
+}
+
+/* Capital letters up to a space, to the end of the call, or to that of what is looked at. */
+static __always_inline bool may_be_request(__u64 first)
+{
+	__u32 n = 0;
+
+	while (n < sizeof(first) && (__u8)first >= 'A' && (__u8)first <= 'Z') {
+		first >>= 8;
+		n++;
+	}
+	return n == sizeof(first) || (n && !first) || (n >= 3 && (__u8)first == ' ');
 }
 
 static __always_inline bool is_preface(__u64 first)
@@ -229,6 +242,15 @@ static __noinline int beyond_head(struct kt_io *io, struct kt_conn *c)
 	return 0;
 }
 
+/* Whether this call may begin another message in a turn that goes on: the answer to a pipelined request, or the request
+ * behind the rest of a body that was answered before it had come. */
+static __noinline int begins_another(struct kt_io *io, struct kt_conn *c)
+{
+	__u64 first = first_eight(io);
+
+	return may_be_response(first) || ((io->dir & 1) == KT_IN && c->origin != KT_CONNECTED && may_be_request(first));
+}
+
 /* HTTP/1: whose turn it is, and how much of the call may be copied (io->budget). True: nothing, and it has been seen
  * to.
  */
@@ -242,7 +264,7 @@ static __noinline int beyond_turn(struct kt_io *io, struct kt_conn *c)
 		c->turn_dir = dir;
 		c->turn = c->headed = 0;
 		c->last_five = 0;
-	} else if ((c->turn > TURN_ASK || c->headed) && may_be_response(first_eight(io))) {
+	} else if ((c->turn > TURN_ASK || c->headed) && begins_another(io, c)) {
 		settle(c, dir);
 		c->turn = c->headed = 0;
 	}

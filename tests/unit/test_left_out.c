@@ -142,6 +142,32 @@ static void upload_answered_early(struct rig *r)
 	rig__in(r, "more of it\r\n0\r\n\r\n");
 }
 
+/* Nor does the connection end: what comes behind the rest is a call like others. */
+static void upload_answered_early_and_on(struct rig *r)
+{
+	rig__in(r, UPLOAD);
+	rig__lose(r, DIR_IN, 1000, GAP_LIMIT);
+	rig__out(r, "HTTP/1.1 401 No\r\nContent-Length: 1\r\n\r\na");
+	rig__in(r, "more of it\r\n");
+	rig__lose(r, DIR_IN, 1000, GAP_LIMIT);
+	rig__in(r, "0\r\n\r\n");
+	rig__in(r, "GET /b HTTP/1.1\r\n\r\n");
+	rig__out(r, "HTTP/1.1 202 OK\r\nContent-Length: 1\r\n\r\nb");
+	assert_int_equal(r->done, 2);
+}
+
+/* It came along with the end of what was left out: only its answer is seen. */
+static void upload_answered_early_next_left_out(struct rig *r)
+{
+	rig__in(r, UPLOAD);
+	rig__out(r, "HTTP/1.1 401 No\r\nContent-Length: 1\r\n\r\na");
+	rig__lose(r, DIR_IN, 1000, GAP_LIMIT);
+	rig__out(r, "HTTP/1.1 202 OK\r\nContent-Length: 1\r\n\r\nb");
+	assert_int_equal(r->done, 2);
+	rig__in(r, "GET /c HTTP/1.1\r\n\r\n");
+	rig__out(r, "HTTP/1.1 203 OK\r\nContent-Length: 1\r\n\r\nc");
+}
+
 static void test_request(void **state)
 {
 	(void)state;
@@ -153,6 +179,13 @@ static void test_request(void **state)
 		"GET /b 1.1 complete 0 \"\" > 202 1.1 complete 1 \"b\"\n");
 	one("answered early", upload_answered_early,
 		"POST /a 1.1 complete 1005 \"hello\" gap 1000/4 > 413 1.1 complete 1 \"a\"\n");
+	one("answered early, and on", upload_answered_early_and_on,
+		"POST /a 1.1 complete 1005 \"hello\" gap 1000/4 > 401 1.1 complete 1 \"a\"\n"
+		"GET /b 1.1 complete 0 \"\" > 202 1.1 complete 1 \"b\"\n");
+	one("answered early, and the next is left out", upload_answered_early_next_left_out,
+		"POST /a 1.1 complete 1005 \"hello\" gap 1000/4 > 401 1.1 complete 1 \"a\"\n"
+		" > 202 1.1 complete 1 \"b\"\n"
+		"GET /c 1.1 complete 0 \"\" > 203 1.1 complete 1 \"c\"\n");
 }
 
 /* A message that may end while the kernel is silent is told of, however little of it is left; a chunk is not: there may

@@ -22,7 +22,7 @@ struct proto {
 	uint32_t ordinal;
 	size_t mem;	  /* charged to the budget */
 	enum h1last last; /* the direction of the latest bytes */
-	bool skipped;	  /* request bytes were passed over and no response bytes came since */
+	bool skipped;	  /* request bytes were passed over, not to an end, and no response bytes came since */
 	bool answered;	  /* something came in the direction of responses since it did in that of requests */
 	bool closing;	  /* the latest response said that no other will come */
 	bool tunnel;

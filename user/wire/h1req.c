@@ -15,11 +15,17 @@ static struct span skip_line_ends(struct span s)
 	return s;
 }
 
+/* Another request may follow: what is passed over is the rest of a body that was answered before all of it had come. */
+static bool ends_chunks(struct span s)
+{
+	return s.n >= 5 && span_eq(span_skip(s, s.n - 5), SPAN_LIT("0\r\n\r\n"));
+}
+
 static void skip(struct proto *p, struct span *in)
 {
 	stats_add(STAT_wire_unsynced_bytes, in->n);
+	p->skipped = !ends_chunks(*in);
 	*in = span_skip(*in, in->n);
-	p->skipped = true;
 }
 
 /* A place where a request may begin although this direction's place was lost: the fragment's first bytes read like a

@@ -117,6 +117,9 @@ static bool begin_message(struct proto *p, struct span *in, uint64_t t_ns, bool 
 
 	if (p->resp.synced && c && !c->resp_over && c->x)
 		return begin_reading(p, c, t_ns, st);
+	/* What asked for it came behind the rest of a body that was answered before all of it had come, and unseen. */
+	if (c && c->resp_over && start)
+		h1conn__end_searched(p, c, t_ns);
 	/* Nobody asked: whatever this is, the next response begins where a request says so. */
 	p->resp.synced = false;
 	return resync(p, in, t_ns, start, st);

@@ -1252,6 +1252,31 @@ static void a_new_tag_fetches_it_and_the_same_does_not(void **state)
 /* --- the rest ------------------------------------------------------------------------------------------------------
  */
 
+static struct fake_reply silent_to_gets(void *ctx, const struct fake_request *r)
+{
+	(void)ctx;
+	return (struct fake_reply){.status = r->post ? 201 : FAKE_SILENCE};
+}
+
+/* A request that waits for another's connection until its time is over has not failed at the collector's name. */
+static void a_collector_that_hangs_is_not_called_unknown(void **state)
+{
+	struct fake_collector *c = fake_start(silent_to_gets, NULL);
+	struct remote_seen seen = {.configs = 0};
+	struct shipper *s;
+
+	(void)state;
+	options.send_timeout = 200;
+	s = ship_with_remote(c->url, &seen);
+	for (int i = 0; i < 60000 && !(has_logged("rules cannot") && has_logged("configuration cannot")); i++)
+		usleep(1000);
+	shipper__stop(s);
+	shipper__free(s);
+	assert_true(has_logged("rules cannot be fetched: no answer"));
+	assert_false(has_logged("resolve"));
+	fake_stop(c);
+}
+
 static void bad_options_are_refused(void **state)
 {
 	static const char *const endpoints[] = {
@@ -1356,6 +1381,7 @@ int main(void)
 		T(whatever_happens_every_event_is_accounted_for),
 		T(configuration_is_fetched_at_the_start_and_at_intervals),
 		T(a_new_tag_fetches_it_and_the_same_does_not),
+		T(a_collector_that_hangs_is_not_called_unknown),
 		T(bad_options_are_refused),
 		T(the_probe_tells_what_the_collector_says),
 		T(stopping_at_once_delivers_what_waits),

@@ -344,8 +344,12 @@ void http__cancel(struct http *h, void *token)
 }
 
 /* What went wrong, in words. libcurl quotes a proxy that it cannot use as it was given, with the password in it. */
-static const char *error_of(const struct slot *slot, CURLcode code)
+static const char *error_of(const struct slot *slot, CURLcode code, curl_off_t took_us)
 {
+	/* It waited for a connection that another one holds (CURLOPT_PIPEWAIT) and has not begun. libcurl finds no
+	 * later step than the name's resolution, and says that this failed. */
+	if (code == CURLE_OPERATION_TIMEDOUT && took_us == 0)
+		return "timed out behind another request that got no answer";
 	if (strncmp(slot->error, "Unsupported proxy", 17) == 0)
 		return "the URL of the proxy cannot be used";
 	return slot->error[0] && !strchr(slot->error, '@') ? slot->error : curl_easy_strerror(code);
@@ -366,7 +370,7 @@ static void finish(struct http *h, struct slot *slot, CURLcode code)
 	a->retry_after_s = retry_after <= 0 ? 0 : retry_after > INT32_MAX ? INT32_MAX : (uint32_t)retry_after;
 	if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && a->body_too_large)) {
 		a->status = 0;
-		a->error = error_of(slot, code);
+		a->error = error_of(slot, code, took_us);
 		curl_easy_getinfo(slot->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
 		a->broke_off = sent > 0;
 	} else if (a->status == 0) {

@@ -89,7 +89,7 @@ def numbers_add_up(t):
                       "--metrics-listen", f"127.0.0.1:{port}") as agent:
             agent.wait_ready()
             t.equal("healthz", fetch(port, "/healthz")[::2], (200, "ok\n"))
-            t.equal("readyz", fetch(port, "/readyz")[::2], (200, "ready\n"))
+            t.equal("readyz", fetch(port, "/readyz")[::2], (200, "ready, watching 2 workers\n"))
             run_calls(gateway, directory, "calls", CALLS)
             values = settled(port, CALLS)
             wait_for(lambda: len(collector.events()) >= CALLS, 20, "delivery")
@@ -152,6 +152,18 @@ def port_in_use(t):
         said = [line["text"] for line in log if "metrics" in line["text"]]
         t.equal("one line says that there is no endpoint", len(said), 1)
         t.check("and why, and that capture goes on", "in use" in said[0] and "capture goes on" in said[0], said[0])
+
+
+def exposed(t):
+    """Calls on the status page are warned of where others can reach it; an address that ends with 1 is no loopback yet."""
+    for address, warned in (("[2001:db8::1]", True), ("[::1]", False)):
+        inside = 'ip link set lo up; ip -6 addr add 2001:db8::1/128 nodad dev lo; exec "$@"'
+        with Agent("--output", "none", "--prefix", "/nowhere", "--status-page-calls", "5", "--metrics-listen", f"{address}:9464",
+                   wrapper=("unshare", "--net", "sh", "-c", inside, "sh")) as agent:
+            agent.wait_ready()
+            t.check(f"{address}: served", f"status page on {address}" in agent.stderr, agent.stderr)
+            t.equal(f"{address}: calls that others can read are warned of", "who can reach" in agent.stderr, warned)
+            t.equal("exit", agent.stop(), 0)
 
 
 def ask_prometheus(port, path, **query):
@@ -450,4 +462,4 @@ def every_state(t):
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(numbers_add_up, scraped, port_in_use, loaded, page, every_state))
+    sys.exit(Checks().run(numbers_add_up, scraped, port_in_use, exposed, loaded, page, every_state))

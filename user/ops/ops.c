@@ -1,6 +1,7 @@
 #include "ops/ops.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,8 @@ static void look(void *ctx, bool whole, struct ops_view *ret)
 	pthread_mutex_lock(&ops->lock);
 	if (whole)
 		ret->snap = ops->shared;
+	else
+		ret->snap.gauges.workers = ops->shared.gauges.workers;
 	ret->ready = ops->ready;
 	memcpy(ret->not_ready, ops->not_ready, sizeof(ret->not_ready));
 	pthread_mutex_unlock(&ops->lock);
@@ -66,12 +69,18 @@ static void measure(struct ops_snapshot *s, struct history_now *ret)
 	};
 }
 
+static bool is_loopback(const struct endpoint *e)
+{
+	if (e->family == ADDR_IP4)
+		return e->addr[0] == 127;
+	return e->family == ADDR_IP6 && memcmp(e->addr, &in6addr_loopback, sizeof(in6addr_loopback)) == 0;
+}
+
 static void warn_of_exposure(const struct ops_options *o)
 {
 	struct endpoint e;
 
-	if (o->last_calls && !endpoint_parse(span_str(o->listen), &e) && !(e.family == ADDR_IP4 && e.addr[0] == 127) &&
-		!(e.family == ADDR_IP6 && e.addr[15] == 1))
+	if (o->last_calls && !endpoint_parse(span_str(o->listen), &e) && !is_loopback(&e))
 		log_warn("ops",
 			"the status page shows the last %u calls to everybody who can reach %s: status_page_calls",
 			o->last_calls, o->listen);

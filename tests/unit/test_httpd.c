@@ -153,7 +153,7 @@ static void test_ready(void **state)
 	ops__set_ready(ops, NULL);
 	get("/readyz", "");
 	STARTS("HTTP/1.1 200 ");
-	HOLDS("ready\n");
+	HOLDS("ready, watching 3 workers\n");
 	ops__set_ready(ops, "stopping");
 	get("/readyz", "");
 	HOLDS("not ready: stopping\n");

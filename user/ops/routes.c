@@ -1,5 +1,6 @@
 #include "ops/routes.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -74,12 +75,17 @@ static void get_health(
 static void get_ready(
 	const struct routes *r, const struct ops_view *v, const struct httpd_request *req, struct httpd_answer *a)
 {
-	char why[sizeof(v->not_ready) + 16];
+	char line[sizeof(v->not_ready) + 32];
 
 	(void)r;
 	(void)req;
-	snprintf(why, sizeof(why), "not ready: %s\n", v->not_ready);
-	text(a, v->ready ? 200 : 503, v->ready ? "ready\n" : why);
+	/* A host on which no Kong runs is ready for one, and whoever waits for Kong's workers wants to know. */
+	if (v->ready)
+		snprintf(line, sizeof(line), "ready, watching %" PRIu64 " worker%s\n", (uint64_t)v->snap.gauges.workers,
+			v->snap.gauges.workers == 1 ? "" : "s");
+	else
+		snprintf(line, sizeof(line), "not ready: %s\n", v->not_ready);
+	text(a, v->ready ? 200 : 503, line);
 }
 
 static const struct route {

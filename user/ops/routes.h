@@ -8,7 +8,7 @@
 #define HOST_NAME_LEN 256
 
 struct routes {
-	/* Fills the view, which is zeroed. `whole`: the snapshot too. */
+	/* Fills the view, which is zeroed. `whole`: the snapshot too, else of it the number of workers alone. */
 	void (*look)(void *ctx, bool whole, struct ops_view *ret);
 	void *ctx;
 	/* Answers in this second. */

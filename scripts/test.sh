@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs, builds and runs every test: what CI runs. `scripts/test.sh STAGE…` runs only these stages:
 #   format includes tidy unit replay fuzz san bpf e2e vm
-# FUZZ_SECONDS (default 10) is the time of each fuzzer.
+# FUZZ_SECONDS (default 10) is the time of each fuzzer. What only computes (tidy, fuzz, san) runs beside what mostly waits (bpf,
+# e2e), and gives way to it.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 if [ "$(id -u)" != 0 ]; then
@@ -10,14 +11,31 @@ if [ "$(id -u)" != 0 ]; then
 fi
 stages=("$@")
 [ ${#stages[@]} -gt 0 ] || stages=(format includes tidy unit replay fuzz san bpf e2e vm)
-passed=0 failed=0 skipped=0
-reasons=()
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
+touch "$logs/counts" "$logs/skips"
 started=$SECONDS
 
-# Runs a command, shows its failures, its skips and its lines "= …", adds up its lines "ok …", "FAIL …" or "not ok …",
-# "skip …".
+# What is called may run in a shell of its own, so the figures go to a file.
+add() { # passed failed skipped
+	echo "$@" >>"$logs/counts"
+}
+
+# Shows the figures; whether all is well.
+total() {
+	local passed failed skipped
+	cat "$logs/skips"
+	read -r passed failed skipped < <(awk '{ p += $1; f += $2; s += $3 } END { print p + 0, f + 0, s + 0 }' "$logs/counts")
+	if [ "$skipped" -gt 0 ]; then
+		echo "$passed passed, $failed failed, $skipped skipped"
+	else
+		echo "$passed passed, $failed failed"
+	fi
+	[ "$failed" = 0 ]
+}
+
+# Runs a command, shows its failures and its lines "= …", adds up its lines "ok …", "FAIL …" or "not ok …", "skip …"; these are
+# shown at the end.
 counted() {
 	local name=$1; shift
 	local log=$logs/${name//\//_} rc=0 ok bad skip
@@ -35,17 +53,18 @@ counted() {
 		echo "not ok - $name: ran no test"
 	fi
 	grep -aE '^= ' "$log" | cut -c 3-
-	while read -r line; do reasons+=("$line"); done < <(grep -E '^skip ' "$log")
-	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+	grep -aE '^skip ' "$log" >>"$logs/skips"
+	add "$ok" "$bad" "$skip"
 	printf '%-28s %4d ok %3d failed %3d skipped  (%d s)\n' "$name" "$ok" "$bad" "$skip" "$((SECONDS - started))"
 }
 
 build() {
-	local log=$logs/build
+	local log
+	log=$(mktemp "$logs/build-XXXXXX")
 	if ! make -j"$(nproc)" "$@" >"$log" 2>&1; then
 		echo "not ok - build: make $*"
 		grep -aE 'error|Error|undefined' "$log" | head -n 40
-		failed=$((failed + 1))
+		add 0 1 0
 		return 1
 	fi
 }
@@ -91,11 +110,8 @@ each_script() { # files of one folder, one after the other
 	done
 }
 
-./scripts/install-deps.sh test || { echo "0 passed, 1 failed"; exit 1; }
-build all tools || { echo "$passed passed, $failed failed"; exit 1; }
-
-for stage in "${stages[@]}"; do
-	case $stage in
+stage() {
+	case $1 in
 	format) counted format ./scripts/check-format.sh ;;
 	includes) counted includes ./scripts/check-includes.sh ;;
 	tidy) counted tidy ./scripts/check-tidy.sh ;;
@@ -106,14 +122,40 @@ for stage in "${stages[@]}"; do
 	bpf) each_script tests/bpf/test_*.py tests/bpf/test_*.sh ;;
 	e2e) each_script tests/gateway/test_*.py tests/e2e/test_*.py tests/e2e/test_*.sh ;;
 	vm) each_script tests/vm/test_*.py tests/vm/test_*.sh ;;
-	*) echo "unknown stage: $stage" >&2; exit 2 ;;
 	esac
-done
+}
 
-for r in ${reasons[@]+"${reasons[@]}"}; do echo "$r"; done
-if [ "$skipped" -gt 0 ]; then
-	echo "$passed passed, $failed failed, $skipped skipped"
-else
-	echo "$passed passed, $failed failed"
-fi
-[ "$failed" = 0 ]
+only_computes=" tidy fuzz san " mostly_waits=" bpf e2e "
+beside=() rest=() waits=false
+for name in "${stages[@]}"; do
+	[[ " format includes tidy unit replay fuzz san bpf e2e vm " == *" $name "* ]] || { echo "unknown stage: $name" >&2; exit 2; }
+	[[ $mostly_waits != *" $name "* ]] || waits=true
+done
+for name in "${stages[@]}"; do
+	if $waits && [[ $only_computes == *" $name "* ]]; then beside+=("$name"); else rest+=("$name"); fi
+done
+aside=
+# Shows what the stages of the other shell said, once they are through.
+join_aside() {
+	[ -n "$aside" ] || return 0
+	wait "$aside"
+	aside=
+	cat "$logs/aside"
+}
+
+./scripts/install-deps.sh test || { add 0 1 0; total; exit 1; }
+build all tools || { total; exit 1; }
+
+for name in "${rest[@]}"; do
+	if [[ $mostly_waits == *" $name "* ]] && [ ${#beside[@]} -gt 0 ]; then
+		(
+			renice -n 10 -p "$BASHPID" >/dev/null
+			for computing in "${beside[@]}"; do stage "$computing"; done
+		) >"$logs/aside" 2>&1 &
+		aside=$! beside=()
+	fi
+	[ "$name" != vm ] || join_aside # emulated kernels need the machine
+	stage "$name"
+done
+join_aside
+total

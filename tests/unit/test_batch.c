@@ -102,6 +102,13 @@ static void slim_takes_the_bodies_out(void **state)
 		{"{\"request\":\"body\",\"response\":{\"body\":2}}", "[{\"request\":\"body\",\"response\":{}}]"},
 		{"{ \"request\" : { \"body\" : [ 1 , 2 ] , \"verb\" : \"GET\" } }",
 			"[{ \"request\" : {  \"verb\" : \"GET\" } }]"},
+		/* What the event says of its bodies stays true. */
+		{"{\"request\":{\"body\":\"a text that is longer than the reason why it is not there any more\"},"
+		 "\"response\":{\"status\":204},\"metadata\":{\"kong\":{\"request_body_truncated\":false,"
+		 "\"response_body_truncated\":false}}}",
+			"[{\"request\":{},\"response\":{\"status\":204},\"metadata\":{\"kong\":{"
+			"\"request_body_omitted\":\"event_limit\",\"request_body_truncated\":true,"
+			"\"response_body_truncated\":false}}}]"},
 		/* Not JSON: left alone, never over-read. */
 		{"{\"request\":{\"body\":", NULL},
 		{"{\"request\":{\"body", NULL},

@@ -4,6 +4,7 @@
 #include "ship/slim.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 struct scan {
 	const char *p;
@@ -110,25 +111,47 @@ static bool slim_object(char *p, size_t *n, size_t at)
 	return any;
 }
 
+/* The metadata says that a body is left out, and why, as it does where an event is too long from the start. There is
+ * room for it where the body was. Nothing but a member of the metadata looks like it: quotes in a text have a backslash
+ * before them. */
+static void tell(char *p, size_t *n, size_t room, const char *part)
+{
+	char was[48], is[96], *at;
+	size_t was_n = (size_t)snprintf(was, sizeof(was), "\"%s_body_truncated\":false", part);
+	size_t is_n = (size_t)snprintf(
+		is, sizeof(is), "\"%s_body_omitted\":\"event_limit\",\"%s_body_truncated\":true", part, part);
+
+	at = memmem(p, *n, was, was_n);
+	if (!at || *n - was_n + is_n > room)
+		return;
+	memmove(at + is_n, at + was_n, *n - (size_t)(at - p) - was_n);
+	memcpy(at, is, is_n);
+	*n += is_n - was_n;
+}
+
 static bool slim_event(char *p, size_t *n)
 {
 	static const char *const parts[] = {"request", "response"};
-	bool any = false;
+	const size_t room = *n;
+	bool cut_one[2] = {false, false};
 
 	for (size_t i = 0; i < 2; i++) {
 		struct scan s = {p, *n, 1};
 		struct member m;
 
 		if (*n == 0 || p[0] != '{')
-			return false;
+			break;
 		while (next_member(&s, &m)) {
 			if (!span_eq(m.key, span_str(parts[i])))
 				continue;
-			any = slim_object(p, n, m.value) || any;
+			cut_one[i] = slim_object(p, n, m.value);
 			break;
 		}
 	}
-	return any;
+	for (size_t i = 0; i < 2; i++)
+		if (cut_one[i])
+			tell(p, n, room, parts[i]);
+	return cut_one[0] || cut_one[1];
 }
 
 int batch__slim(struct batch *b)

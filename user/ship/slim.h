@@ -4,8 +4,9 @@
 
 #include "ship/batch.h"
 
-/* Removes `body` and `transfer_encoding` of request and response from the one event of the batch and sets slim. 0;
- * -ENOENT: there is nothing to remove, or it is no event; the batch is untouched then. */
+/* Removes `body` and `transfer_encoding` of request and response from the one event of the batch, whose metadata says
+ * so then (event_limit), and sets slim. 0; -ENOENT: there is nothing to remove, or it is no event; the batch is
+ * untouched then. */
 int batch__slim(struct batch *b);
 
 #endif

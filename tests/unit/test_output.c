@@ -286,6 +286,41 @@ static void test_slow_reader(void **state)
 	close(fd);
 }
 
+static char last_said[256];
+
+static void keep_log(void *ctx, enum log_level level, const char *module, const char *line)
+{
+	(void)ctx, (void)level, (void)module;
+	snprintf(last_said, sizeof(last_said), "%s", line);
+}
+
+/* What nobody has taken at the end is lost, and that is said. */
+static void test_reader_that_never_comes(void **state)
+{
+	struct output_options opt = {.kind = OUTPUT_JSONL, .path = path, .live = true};
+	struct event e = make(200, "/");
+	struct output *o;
+	char wanted[256];
+	int fd;
+
+	(void)state;
+	assert_int_equal(mkfifo(path, 0600), 0);
+	fd = open(path, O_RDWR | O_NONBLOCK);
+	fcntl(fd, F_SETPIPE_SZ, 4096);
+	log_set_sink(keep_log, NULL);
+	last_said[0] = '\0';
+	o = output__open(&opt);
+	assert_non_null(o);
+	for (int i = 0; i < 1000; i++)
+		output__event(o, &e);
+	assert_int_equal(output__close(o), -EAGAIN);
+	read_fd(fd);
+	snprintf(wanted, sizeof(wanted), "%s: %zu bytes of events were not written and are lost", path,
+		1000 * (e.json.n + 1) - text_len);
+	assert_string_equal(last_said, wanted);
+	close(fd);
+}
+
 static int terminal(struct output **ret, unsigned short columns, bool live)
 {
 	struct winsize w = {.ws_row = 24, .ws_col = columns};
@@ -446,6 +481,7 @@ int main(void)
 		T(test_har_full_disk),
 		T(test_har_in_a_pipe),
 		T(test_slow_reader),
+		T(test_reader_that_never_comes),
 		T(test_terminal),
 		T(test_no_color),
 		T(test_replay_on_a_terminal),

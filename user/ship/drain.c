@@ -130,6 +130,9 @@ int drain__close(struct drain *d)
 		}
 		if (!err)
 			err = drain__flush(d);
+		if (d->pending.n)
+			log_warn("output", "%s: %zu bytes of events were not written and are lost", d->path,
+				d->pending.n);
 		if (d->in_place && d->fd == STDOUT_FILENO)
 			lseek(d->fd, (off_t)(d->at + d->tail.n), SEEK_SET);
 		if (d->fd != STDOUT_FILENO && close(d->fd) && !err)

@@ -28,7 +28,8 @@ void drain__set_tail(struct drain *d, struct span tail, uint64_t resume_at);
 /* Writes what can be written now. 0 all of it; -EAGAIN some is left; negative errno of a write that failed (logged, now
  * and then). */
 int drain__flush(struct drain *d);
-/* Flushes once more, waiting a little even when live, writes the tail, closes. As drain__flush. */
+/* Flushes once more, waiting a little even when live, writes the tail, closes. What is left then is lost, and said to
+ * be. As drain__flush. */
 int drain__close(struct drain *d);
 
 #endif

@@ -64,6 +64,26 @@ static void test_usual_where_nothing_can_be_measured(void **state)
 	assert_memory_equal(&c, &toll_usual, sizeof(c));
 }
 
+/* A worker that is dearer comes and goes: what was before it and after it costs what it did. */
+static void test_a_sum_only_grows(void **state)
+{
+	struct toll_sum t = {0};
+
+	(void)state;
+	toll_sum__add(&t, 100, 1000);
+	assert_int_equal(t.ns, 100000);
+	toll_sum__add(&t, 100, 9000);
+	assert_int_equal(t.ns, 100000);
+	toll_sum__add(&t, 110, 9000);
+	assert_int_equal(t.ns, 190000);
+	toll_sum__add(&t, 110, 1000);
+	assert_int_equal(t.ns, 190000);
+	toll_sum__add(&t, 120, 1000);
+	assert_int_equal(t.ns, 200000);
+	toll_sum__add(&t, 90, 1000);
+	assert_int_equal(t.ns, 200000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -74,6 +94,7 @@ int main(void)
 		cmocka_unit_test(test_without_uprobes),
 		cmocka_unit_test(test_what_is_believed),
 		cmocka_unit_test(test_usual_where_nothing_can_be_measured),
+		cmocka_unit_test(test_a_sum_only_grows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

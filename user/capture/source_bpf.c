@@ -45,6 +45,7 @@ struct source_bpf {
 	struct tls_report report;
 	struct ends ends;
 	struct hook_costs costs;
+	struct toll_sum tls_toll;
 	uint64_t ring_peak; /* most bytes seen waiting in the data ring */
 	struct record_sink sink;
 	int epoll, timer;
@@ -248,6 +249,21 @@ static void scan(struct source_bpf *s, uint64_t now)
 	say_searching(s);
 }
 
+static void is_dear(void *ctx, const struct source_tls *t)
+{
+	*(bool *)ctx |= t->probed && !t->placed;
+}
+
+/* While one worker's library is probed at entry and return, calls of all are reckoned at that price. */
+static void count(struct source_bpf *s)
+{
+	bool dear = false;
+
+	kernel__counters(s->kernel);
+	tls_report__each(&s->report, is_dear, &dear);
+	toll_sum__add(&s->tls_toll, stats_get(STAT_capture_tls_calls), dear ? s->costs.tls_entry : s->costs.tls_inside);
+}
+
 static void housekeeping(struct source_bpf *s)
 {
 	uint64_t now = clock_mono_ns();
@@ -255,7 +271,7 @@ static void housekeeping(struct source_bpf *s)
 	if (now >= s->next_scan)
 		scan(s, now);
 	if (now >= s->next_counters) {
-		kernel__counters(s->kernel);
+		count(s);
 		keep_tap(s, now);
 		s->next_counters = now + COUNTERS_EVERY;
 	}
@@ -332,7 +348,7 @@ static void bpf_over(struct source *base, const struct conn_key *key)
 
 static void bpf_count(struct source *base)
 {
-	kernel__counters(self(base)->kernel);
+	count(self(base));
 }
 
 static size_t bpf_workers(const struct source *base)
@@ -384,19 +400,11 @@ static int bpf_govern(struct source *base, const struct rec_govern *g)
 	return 0;
 }
 
-static void is_dear(void *ctx, const struct source_tls *t)
-{
-	*(bool *)ctx |= t->probed && !t->placed;
-}
-
 static uint64_t bpf_probe_ns(const struct source *base)
 {
 	const struct source_bpf *s = self(base);
-	bool dear = false;
 
-	tls_report__each(&s->report, is_dear, &dear);
-	return stats_get(STAT_capture_calls) * s->costs.call +
-	       stats_get(STAT_capture_tls_calls) * (dear ? s->costs.tls_entry : s->costs.tls_inside) +
+	return stats_get(STAT_capture_calls) * s->costs.call + s->tls_toll.ns +
 	       stats_get(STAT_capture_bytes) / BYTES_PER_NS;
 }
 

@@ -160,6 +160,14 @@ bool toll_measure(struct kernel *k, const struct features *f, struct hook_costs 
 	return has_inside || has_entry;
 }
 
+void toll_sum__add(struct toll_sum *t, uint64_t runs, uint32_t ns_each)
+{
+	if (runs <= t->runs)
+		return;
+	t->ns += (runs - t->runs) * ns_each;
+	t->runs = runs;
+}
+
 static void call_read(void)
 {
 	syscall(SYS_read, -1, NULL, 0);

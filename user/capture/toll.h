@@ -22,6 +22,14 @@ uint32_t toll_believed(double measured_ns, uint32_t usual);
  * what is dear about it is the program, not the way into it. True when something was. */
 bool toll_measure(struct kernel *k, const struct features *f, struct hook_costs *ret);
 
+/* What runs have taken so far. What one takes may change on the way; those that were are not reckoned anew, so the sum
+ * only grows. Zeroed at the beginning. */
+struct toll_sum {
+	uint64_t runs, ns;
+};
+/* `runs` have been by now, and those that are new took this much each. */
+void toll_sum__add(struct toll_sum *t, uint64_t runs, uint32_t ns_each);
+
 /* Nanoseconds of a short system call of this process, as the machine is now. */
 struct toll_calls {
 	double hooked; /* read, which the agent watches */

@@ -2,8 +2,10 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -1056,6 +1058,69 @@ static void a_disk_that_cannot_be_written_yet_stops_nobody(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* A network of its own, in which the name server takes every question and answers none: the resolver would wait for
+ * minutes. */
+static void silence_the_name_server(void)
+{
+	static const char text[] = "nameserver 127.0.0.1\noptions timeout:30 attempts:5\n";
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(53), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+	char conf[] = "/tmp/kt-resolv-XXXXXX";
+	int fd;
+
+	WANT(unshare((geteuid() ? CLONE_NEWUSER : 0) | CLONE_NEWNS | CLONE_NEWNET) == 0);
+	WANT(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	WANT((fd = mkstemp(conf)) >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	WANT(mount(conf, "/etc/resolv.conf", NULL, MS_BIND, NULL) == 0 && unlink(conf) == 0);
+	WANT((fd = socket(AF_INET, SOCK_DGRAM, 0)) >= 0 && ioctl(fd, SIOCSIFFLAGS, &lo) == 0);
+	WANT(bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0);
+}
+
+static void with_a_silent_name_server(void)
+{
+	struct ship_status st = {.last_error = ""};
+	uint64_t begun = clock_mono_ns();
+	struct shipper *s;
+
+	silence_the_name_server();
+	options.connect_timeout = 50;
+	options.shutdown_timeout = 0;
+	s = ship_to("http://collector.example/");
+	give(s, 0, 10);
+	for (int i = 0; i < 60000 && !st.last_error[0]; i++) {
+		usleep(1000);
+		shipper__status(s, &st);
+	}
+	WANT(strstr(st.last_error, "no answer: "));
+	give(s, 10, 10);
+	for (int i = 0; i < 60000 && st.spooled_events < 20; i++) {
+		usleep(1000);
+		shipper__status(s, &st);
+	}
+	WANT(st.spooled_events == 20);
+	shipper__stop(s);
+	shipper__free(s);
+	WANT(clock_mono_ns() - begun < 60000000000);
+}
+
+/* Who waits for it must not be the thread that keeps events safe. */
+static void a_silent_name_server_holds_nothing_up(void **state)
+{
+	int status = 0;
+	pid_t pid;
+
+	(void)state;
+	given = 0;
+	use_spool();
+	pid = fork();
+	if (pid == 0) {
+		with_a_silent_name_server();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 /* Chance decides how each request is answered and how large the events are; poison and what is too large stay so. */
 struct chance {
 	unsigned seed;
@@ -1378,6 +1443,7 @@ int main(void)
 		T(poison_from_the_spool_is_isolated_too),
 		T(an_unwritable_spool_leaves_the_memory),
 		T(a_disk_that_cannot_be_written_yet_stops_nobody),
+		T(a_silent_name_server_holds_nothing_up),
 		T(whatever_happens_every_event_is_accounted_for),
 		T(configuration_is_fetched_at_the_start_and_at_intervals),
 		T(a_new_tag_fetches_it_and_the_same_does_not),

@@ -193,6 +193,9 @@ static int slot_init(struct http *h, struct slot *slot)
 	/* Whole seconds, and 0 would mean for ever. */
 	curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, o->keepalive < 1000 ? 1L : (long)(o->keepalive / 1000));
 	curl_easy_setopt(e, CURLOPT_FORBID_REUSE, o->keepalive ? 0L : 1L);
+	/* When the time for a connection is over, the thread that waits for a silent name server is left to itself: to
+	 * wait for it would hold up everything that this thread does, writing to the spool included. */
+	curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(e, CURLOPT_PIPEWAIT, 1L);
 	curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER);
 	curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, o->tls_verify ? 1L : 0L);

@@ -124,6 +124,12 @@ static void test_rules_are_reported_once(void **state)
 	assert_int_equal(rules_watch__report(&rules, SPAN_LIT("[{]")), -EINVAL);
 	assert_int_equal(rules_watch__report(&rules, SPAN_LIT("[] x")), -EINVAL);
 	assert_int_equal(rules_watch__report(&rules, SPAN_LIT("")), -EINVAL);
+	/* Rules that cannot be read are not passed over in silence either. */
+	lines = 0;
+	assert_int_equal(rules_watch__report(&rules, SPAN_LIT("[{\"block\":true,\"name\":\"\\ud83d\"}]")), -EINVAL);
+	assert_int_equal(rules_watch__report(&rules, SPAN_LIT("[{\"block\":true,\"name\":\"\\ud83d\"}]")), -EINVAL);
+	assert_int_equal(lines, 1);
+	assert_non_null(strstr(last, "cannot be read"));
 	log_set_sink(NULL, NULL);
 }
 

@@ -9,7 +9,8 @@ static void warn(struct plugin_watch *w, const char *by)
 		return;
 	w->warned = true;
 	log_warn("moesif",
-		"the Moesif plugin is still running in this Kong (seen by %s): every call is counted twice. "
+		"the Moesif plugin is still running in this Kong (seen by %s): what kongtap ships as well is counted "
+		"twice. "
 		"Remove the plugin, or run kongtap without an application id.",
 		by);
 }

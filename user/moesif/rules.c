@@ -22,13 +22,12 @@ static uint64_t hash_of(struct span s)
 	return h | 1;
 }
 
-int rules_watch__report(struct rules_watch *w, struct span json)
+static int count_rules(struct span json, unsigned *ret, unsigned *ret_blocking)
 {
-	unsigned count = 0, blocking = 0;
 	struct json_scan s;
 	enum json_token t;
-	uint64_t hash;
 
+	*ret = *ret_blocking = 0;
 	json_scan__init(&s, json);
 	if (json_scan__next(&s) != JT_ARRAY)
 		return -EINVAL;
@@ -37,17 +36,26 @@ int rules_watch__report(struct rules_watch *w, struct span json)
 
 		if (json_scan__skip(&s, t) < 0)
 			return -EINVAL;
-		count++;
-		blocking += t == JT_OBJECT && blocks(span_of(from, (size_t)(s.p - from)));
+		++*ret;
+		*ret_blocking += t == JT_OBJECT && blocks(span_of(from, (size_t)(s.p - from)));
 	}
-	if (t != JT_ARRAY_END || json_scan__next(&s) != JT_DONE)
-		return -EINVAL;
-	hash = hash_of(json);
-	if (count && hash != w->reported)
+	return t == JT_ARRAY_END && json_scan__next(&s) == JT_DONE ? 0 : -EINVAL;
+}
+
+int rules_watch__report(struct rules_watch *w, struct span json)
+{
+	uint64_t hash = hash_of(json);
+	unsigned count, blocking;
+	int r = count_rules(json, &count, &blocking);
+
+	if (hash != w->reported && r < 0)
+		log_warn("moesif",
+			"Moesif's governance rules cannot be read: kongtap only watches and enforces none of them");
+	else if (hash != w->reported && count)
 		log_warn("moesif",
 			"%u governance rules (%u of them blocking) are configured at Moesif: kongtap only watches and "
 			"enforces none of them",
 			count, blocking);
 	w->reported = hash;
-	return 0;
+	return r;
 }

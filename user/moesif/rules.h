@@ -11,7 +11,7 @@ struct rules_watch {
 	uint64_t reported; /* hash of the last set; 0: none */
 };
 
-/* 0, or -EINVAL: not a JSON array. */
+/* 0, or -EINVAL: not a JSON array, which is said as well. */
 int rules_watch__report(struct rules_watch *w, struct span json);
 
 #endif

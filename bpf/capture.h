@@ -135,6 +135,8 @@ struct kt_io {
 	__u64 run;     /* HTTP/2: where the bytes begin that are to be copied next … */
 	__u32 run_len; /* … and how many they are so far */
 	__u32 dropped; /* some of the call's bytes need no copying */
+	__u32 ends;    /* HTTP/1: the call ends as a chunked body does */
+	__u32 pad;
 	char look[KT_LOOK];
 };
 
@@ -263,7 +265,7 @@ struct kt_owed {
 	__u64 t_ns;  /* when the last of them moved */
 };
 
-_Static_assert(sizeof(struct kt_watch) == 400, "kt_watch");
+_Static_assert(sizeof(struct kt_watch) == 408, "kt_watch");
 _Static_assert(sizeof(struct kt_conn_key) == 16, "kt_conn_key");
 _Static_assert(sizeof(struct kt_conn) == 152, "kt_conn");
 _Static_assert(sizeof(struct kt_skip) == 40, "kt_skip");

@@ -283,9 +283,11 @@ static __noinline int put_chunked_end(struct kt_conn *c, __u32 dir)
 static __noinline int walk_all(struct kt_io *io, struct kt_conn *c)
 {
 	struct walk w = {.io = io, .c = c};
-	bool ends = have_loop() && io->n > io->budget && last_five(io, 0) == CHUNKED_END;
+	bool ends;
 	__u64 gap;
 
+	/* Kept where the verifier does not follow it: it would look at all steps twice. */
+	io->ends = io->n > io->budget && last_five(io, 0) == CHUNKED_END;
 	io->left = io->n;
 	io->cause = KT_CAUSE_LIMIT;
 	if (have_loop()) {
@@ -298,7 +300,7 @@ static __noinline int walk_all(struct kt_io *io, struct kt_conn *c)
 	if (!io->left)
 		return 0;
 	/* Where a chunked body ends is to be seen, however much of it is left out. */
-	ends = ends && io->left > 5;
+	ends = io->ends && io->left > 5;
 	gap = ends ? io->left - 5 : io->left;
 	put_gap(c, io->dir, c->pos[io->dir & 1], gap, io->cause);
 	c->pos[io->dir & 1] += io->left;

@@ -15,6 +15,10 @@ WAYS = {
     "opens": [""],
     "left_out": ["", "loop,task_pt_regs"],
     "left_out -k 0": ["", "loop"],
+    # A call behind the rest of a long body that was answered early; the end of chunks in the call of which only the first bytes
+    # are copied.
+    "left_out -s 1076 -n 1": [""],
+    "left_out -s 67 -n 1": ["loop"],
     "preempt": ["", "steady_calls"],
     "calls": ["", "loop", "task_pt_regs", "tracefs", "loop,task_pt_regs,steady_calls"],
     "tlscalls": ["", "loop", "placement", "multi_uprobe", "placement,multi_uprobe,preempt_guard,map_files"],

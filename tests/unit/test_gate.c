@@ -99,11 +99,41 @@ static void failures_at_once_are_one(void **state)
 	gate__on_retry(&g, now, 0, "why");
 	due = gate__due(&g);
 	for (int i = 0; i < 3; i++)
-		gate__on_retry(&g, now, 60, "why");
+		gate__on_retry(&g, now, 0, "why");
 	assert_int_equal(gate__due(&g), due);
 	assert_int_equal(g.failures, 1);
 	gate__hurry(&g);
 	assert_int_equal(gate__width(&g, now), 1);
+}
+
+/* Of four that are under way one is told to wait, before or after the others had their answers. */
+static void who_asks_for_patience_gets_it(void **state)
+{
+	uint64_t now = 1 * S;
+	struct gate g;
+
+	(void)state;
+	gate__init(&g, &opt, 1);
+	gate__on_retry(&g, now, 0, "why");
+	gate__on_retry(&g, now, 60, "why");
+	gate__on_retry(&g, now + 1, 30, "why");
+	assert_int_equal(gate__due(&g), now + 60 * S);
+	gate__on_delivered(&g, now + 1);
+	assert_int_equal(gate__due(&g), now + 60 * S);
+	assert_int_equal(gate__width(&g, now + 59 * S), 0);
+	now += 60 * S;
+	assert_int_equal(gate__width(&g, now), 1);
+	gate__on_delivered(&g, now);
+	assert_int_equal(gate__width(&g, now), 4);
+	/* Nobody asked: an answer that comes is as good as any. */
+	gate__on_retry(&g, now, 0, "why");
+	gate__on_delivered(&g, now + 1);
+	assert_int_equal(gate__width(&g, now + 1), 4);
+	/* The end of the agent does not wait. */
+	gate__on_retry(&g, now, 60, "why");
+	gate__hurry(&g);
+	gate__on_delivered(&g, now);
+	assert_int_equal(gate__width(&g, now), 4);
 }
 
 static void a_refusal_is_probed_slowly(void **state)
@@ -159,6 +189,7 @@ int main(void)
 		T(backs_off),
 		T(does_as_it_is_asked),
 		T(failures_at_once_are_one),
+		T(who_asks_for_patience_gets_it),
 		T(a_refusal_is_probed_slowly),
 		T(poison_in_a_row_is_a_refusal),
 	};

@@ -58,12 +58,29 @@ static void trouble_begins(struct gate *g, uint64_t now_ns)
 
 void gate__on_delivered(struct gate *g, uint64_t now_ns)
 {
+	g->poison_run = 0;
+	/* It was under way when another one was told to wait: that still holds. */
+	if (g->failures && now_ns < g->asked_ns)
+		return;
 	if (g->failures)
 		log_info("ship", "the collector accepts events again, after %.1f s and %u attempts",
 			(double)(now_ns - g->since_ns) / (double)NS_PER_S, g->failures);
 	g->state = SHIP_OK;
 	g->failures = 0;
-	g->poison_run = 0;
+}
+
+/* The collector asked for so much patience. */
+static void asked(struct gate *g, uint64_t now_ns, uint32_t retry_after_s)
+{
+	uint64_t until;
+
+	if (retry_after_s > RETRY_AFTER_MAX_S)
+		retry_after_s = RETRY_AFTER_MAX_S;
+	until = now_ns + retry_after_s * NS_PER_S;
+	if (retry_after_s && until > g->asked_ns)
+		g->asked_ns = until;
+	if (g->next_ns < g->asked_ns)
+		g->next_ns = g->asked_ns;
 }
 
 void gate__on_retry(struct gate *g, uint64_t now_ns, uint32_t retry_after_s, const char *why)
@@ -71,17 +88,16 @@ void gate__on_retry(struct gate *g, uint64_t now_ns, uint32_t retry_after_s, con
 	uint64_t wait;
 
 	/* Requests that were under way together fail together: that is one failure. */
-	if (g->failures && now_ns < g->next_ns)
+	if (g->failures && now_ns < g->next_ns) {
+		asked(g, now_ns, retry_after_s);
 		return;
+	}
 	trouble_begins(g, now_ns);
 	g->failures++;
 	g->state = SHIP_RETRYING;
-	wait = backoff_ns(g);
-	if (retry_after_s > RETRY_AFTER_MAX_S)
-		retry_after_s = RETRY_AFTER_MAX_S;
-	if (wait < retry_after_s * NS_PER_S)
-		wait = retry_after_s * NS_PER_S;
-	g->next_ns = now_ns + wait;
+	g->next_ns = now_ns + backoff_ns(g);
+	asked(g, now_ns, retry_after_s);
+	wait = g->next_ns - now_ns;
 	if (log_rate(&g->logged))
 		log_warn("ship", "the collector does not take events: %s; next try in %.1f s", why,
 			(double)wait / (double)NS_PER_S);
@@ -116,5 +132,5 @@ bool gate__on_poison(struct gate *g, uint64_t now_ns, const char *why)
 void gate__hurry(struct gate *g)
 {
 	if (g->failures && g->state != SHIP_REFUSED)
-		g->next_ns = 0;
+		g->next_ns = g->asked_ns = 0;
 }

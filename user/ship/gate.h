@@ -9,6 +9,7 @@ struct gate {
 	enum ship_state state;
 	unsigned failures;   /* in a row */
 	uint64_t next_ns;    /* nothing before this time, while failures > 0 */
+	uint64_t asked_ns;   /* until then the collector asked for patience (Retry-After) */
 	uint64_t since_ns;   /* when the trouble began */
 	uint64_t dice;	     /* jitter */
 	unsigned poison_run; /* single events refused in a row, with nothing accepted in between */

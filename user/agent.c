@@ -351,7 +351,7 @@ static void reload(struct agent *a)
 	 */
 	restart = config__needs_restart(a->config, fresh, names, sizeof(names));
 	config__take_live(a->config, fresh);
-	moesif__set_options(a->moesif, &a->config->moesif);
+	moesif__move_options(a->moesif, &a->config->moesif);
 	conns__set_bodies(a->conns, a->config->wire.request_body, a->config->wire.response_body);
 	conns__set_exclude_types(a->conns, a->config->wire.exclude_types);
 	tell_bodies(a);

@@ -364,6 +364,26 @@ static void plain_copies(void **state)
 	}
 }
 
+/* As at the end of a reload, where no memory may be needed any more. */
+static void test_options_that_move(void **state)
+{
+	struct moesif_options moved;
+
+	(void)state;
+	set_text(&opt.api_version, "7");
+	set_list(&opt.request_header_masks, "x-secret", NULL);
+	apply();
+	moved = opt;
+	moesif__move_options(m, &moved);
+	memset(&opt, 0xa5, sizeof(opt));
+	run((struct txn_spec){.creq = "GET / HTTP/1.1\nHost: a\nX-Secret: s\n\n", .cresp = "HTTP/1.1 200 OK\n\nok"});
+	opt = moved;
+	moesif__move_options(m, &opt);
+	assert_string_equal(txn_str(&out, "request.api_version"), "7");
+	assert_string_equal(txn_str(&out, "request.headers.x-secret"), "(none)");
+	assert_string_equal(txn_str(&out, "request.headers.host"), "a");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -379,6 +399,7 @@ int main(void)
 		kit_test(test_redact_credentials),
 		kit_test(test_addresses_in_headers),
 		kit_test(test_wrong_names_refused),
+		kit_test(test_options_that_move),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

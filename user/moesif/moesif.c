@@ -108,6 +108,11 @@ int moesif__set_options(struct moesif *m, const struct moesif_options *o)
 	return 0;
 }
 
+void moesif__move_options(struct moesif *m, const struct moesif_options *o)
+{
+	m->settings.o = o;
+}
+
 int moesif__set_remote(struct moesif *m, struct span json)
 {
 	struct remote *r = remote__parse(json.n ? json : SPAN_LIT(" "));

@@ -64,6 +64,8 @@ void moesif__on_transaction(struct moesif *m, struct transaction *t);
 int moesif__set_remote(struct moesif *m, struct span json);
 /* New options (SIGHUP): borrowed from now on; learnt consumers are kept. Errors as moesif__new, old ones stay then. */
 int moesif__set_options(struct moesif *m, const struct moesif_options *o);
+/* The options in force now stand here, with the same strings and lists. Needs no memory, so it cannot fail. */
+void moesif__move_options(struct moesif *m, const struct moesif_options *o);
 /* Every exchange that begins: tells a Moesif plugin still at work in Kong by its own calls. Borrowed. */
 void moesif__on_begun(struct moesif *m, const struct exchange *x);
 void moesif__free(struct moesif *m);

@@ -258,6 +258,8 @@ def ring_too_small(t):
             wait_for(lambda: wanted <= set(map(id_of, collector.events())), 20, "the events after it")
             ends_well(t, what, agent, "dropped (incomplete)")
             t.check(f"{what}: it was too small", lost_records(agent) > 0)
+            said = agent.stderr.count("the ring was full: ")
+            t.check(f"{what}: which was said while it ran, now and then", 0 < said < 20, said)
         nothing_wrong(t, what, gateway, read_jsonl(record) + slow, collector, ready, after)
 
 

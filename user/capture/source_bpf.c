@@ -2,6 +2,7 @@
  * the agent polls.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -46,6 +47,7 @@ struct source_bpf {
 	struct ends ends;
 	struct hook_costs costs;
 	struct toll_sum tls_toll;
+	uint64_t lost_said; /* records, when it was said last that some were lost */
 	uint64_t ring_peak; /* most bytes seen waiting in the data ring */
 	struct record_sink sink;
 	int epoll, timer;
@@ -254,6 +256,20 @@ static void is_dear(void *ctx, const struct source_tls *t)
 	*(bool *)ctx |= t->probed && !t->placed;
 }
 
+/* Nobody need look at the metrics to hear of it; said again when they are twice as many. */
+static void say_lost(struct source_bpf *s)
+{
+	uint64_t lost = stats_get(STAT_capture_lost_data) + stats_get(STAT_capture_lost_control);
+
+	if (!lost || lost < 2 * s->lost_said)
+		return;
+	s->lost_said = lost;
+	log_warn("capture",
+		"the ring was full: %" PRIu64 " records lost so far, and calls with them. Raise ring_bytes, or give "
+		"the agent more CPU",
+		lost);
+}
+
 /* While one worker's library is probed at entry and return, calls of all are reckoned at that price. */
 static void count(struct source_bpf *s)
 {
@@ -261,6 +277,7 @@ static void count(struct source_bpf *s)
 
 	kernel__counters(s->kernel);
 	tls_report__each(&s->report, is_dear, &dear);
+	say_lost(s);
 	toll_sum__add(&s->tls_toll, stats_get(STAT_capture_tls_calls), dear ? s->costs.tls_entry : s->costs.tls_inside);
 }
 

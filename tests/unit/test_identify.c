@@ -258,6 +258,11 @@ static void test_spoofed_consumers(void **state)
 	apply();
 	call_with("X-Authenticated-UserId: victim\n", "X-Authenticated-UserId: victim\n" KONG_ALICE, 200);
 	assert_string_equal(user(), "alice");
+	/* What a plugin of Kong's wrote over a header is what a plugin sees, and the event shows. */
+	call_with("X-Consumer-Groups: admin\nX-Authenticated-Scope: all\n",
+		"X-Consumer-Groups: users\nX-Authenticated-Scope: all\n" KONG_ALICE, 200);
+	assert_string_equal(txn_str(&out, "request.headers.x-consumer-groups"), "users");
+	assert_string_equal(txn_str(&out, "request.headers.x-authenticated-scope"), "all");
 	call_with("", "X-Authenticated-UserId: oauth-user\n" KONG_ALICE, 200);
 	assert_string_equal(user(), "oauth-user");
 	/* The documentation's example of user_id_header is a header of Kong's. */

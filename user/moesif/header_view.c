@@ -40,10 +40,14 @@ static int add_fields(struct header_view *w, const struct known_index *x, const 
 	return r;
 }
 
-/* A claim of the client's that Kong has answered with its own word, or cleared. */
+/* Not a claim of the client's that Kong has answered with its own word, or cleared. */
 static bool keep_from_client(const struct call *c, enum known k)
 {
-	return !(c->authenticated && k >= KNOWN_X_CONSUMER_ID && k <= KNOWN_X_ANONYMOUS_CONSUMER);
+	if (k == KNOWN_NONE || !known_by_kong(k))
+		return true;
+	if (c->authenticated && k <= KNOWN_X_ANONYMOUS_CONSUMER)
+		return false;
+	return !c->ureq.count[k] || span_eq(known_get(&c->ureq, k), known_get(&c->creq, k));
 }
 
 static bool keep_from_upstream(const struct call *c, enum known k)

@@ -794,6 +794,32 @@ static struct fake_reply accept_when_open(void *ctx, const struct fake_request *
 	return (struct fake_reply){.status = 201};
 }
 
+/* A batch may be longer than the whole spool by the options: none is then, and what comes behind it is kept, too. */
+static void batches_fit_into_a_small_spool(void **state)
+{
+	struct fake_collector *c = fake_start(accept_all, NULL);
+	struct shipper *s;
+
+	(void)state;
+	given = 0;
+	use_spool();
+	options.spool_bytes = 1u << 20;
+	options.batch_size = 10000;
+	options.batch_age = 60000;
+	fake_set_down(c, true);
+	s = ship_to(c->url);
+	for (unsigned i = 0; i < 150; i++)
+		assert_int_equal(give_sized(s, i, 8000), 0);
+	give(s, 150, 50);
+	for (int i = 0; i < 60000 && stats_get(STAT_ship_spooled_events) < 200; i++)
+		usleep(1000);
+	assert_int_equal(stats_get(STAT_ship_spooled_events), 200);
+	assert_false(has_logged("cannot write"));
+	fake_set_down(c, false);
+	stop(s);
+	fake_stop(c);
+}
+
 static void new_events_are_not_starved_by_the_backlog(void **state)
 {
 	int open = 0;
@@ -1435,6 +1461,7 @@ int main(void)
 		T(a_refusal_is_loud_and_probed_again),
 		T(a_full_queue_refuses_and_counts),
 		T(an_outage_passes_through_the_spool),
+		T(batches_fit_into_a_small_spool),
 		T(new_events_are_not_starved_by_the_backlog),
 		T(a_healthy_collector_keeps_the_disk_idle),
 		T(the_end_spools_what_could_not_be_sent),

@@ -34,8 +34,10 @@ static int make_queue(struct shipper *s, const struct ship_options *o)
 		.batch_bytes = o->batch_bytes,
 	};
 
-	/* Only a spool can make room. */
+	/* Only a spool can make room, for batches that fit into it. */
 	if (o->spool_dir) {
+		if (limits.batch_bytes > o->spool_bytes / 8)
+			limits.batch_bytes = o->spool_bytes / 8;
 		limits.notice_events = o->event_queue_size / 2;
 		limits.notice_bytes = o->queue_bytes / 2;
 	}

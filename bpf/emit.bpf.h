@@ -340,6 +340,11 @@ static __always_inline long gather_step(struct gather *g, const __u32 room)
 	return 0;
 }
 
+static long gather_64(__u32 i, struct gather *g)
+{
+	return gather_step(g, 64);
+}
+
 static long gather_256(__u32 i, struct gather *g)
 {
 	return gather_step(g, 256);
@@ -413,7 +418,9 @@ static __always_inline int gather(
 
 static __noinline int gather_all(struct kt_io *io, struct kt_conn *c)
 {
-	if (io->n <= 256)
+	if (io->n <= 64)
+		gather(io, c, 64, gather_64);
+	else if (io->n <= 256)
 		gather(io, c, 256, gather_256);
 	else if (io->n <= 512)
 		gather(io, c, 512, gather_512);
@@ -461,14 +468,15 @@ static __noinline int emit(struct kt_io *io, struct kt_conn *c)
 		c->pos[io->dir & 1] += io->n;
 		return 0;
 	}
-	if (io->shape == KT_SEGMENTS) {
-		io->seg_left = 0;
-		return have_loop() && io->n <= KT_PIECE && io->n <= io->budget ? gather_all(io, c) : walk_all(io, c);
-	}
 	io->base = io->at;
-	io->seg_left = io->n;
+	io->seg_left = io->shape == KT_SEGMENTS ? 0 : io->n;
 	if (io->n > KT_PIECE || io->n > io->budget)
 		return walk_all(io, c);
+	/* Most vectored calls have one segment. */
+	if (io->shape == KT_SEGMENTS)
+		next_segment(io);
+	if (io->seg_left < io->n)
+		return have_loop() ? gather_all(io, c) : walk_all(io, c);
 	io->last = 1;
 	io->piece = io->n;
 	return put_piece(io, c);

@@ -546,6 +546,8 @@ static void act_unread_bytes(void)
 	done(fd);
 }
 
+#define OVERWRITTEN 3000
+
 /* The second segment cannot be read: the call moves the first or nothing, and says which. */
 static void act_fault(void)
 {
@@ -558,6 +560,24 @@ static void act_fault(void)
 		count_out(n);
 	count_out(write(fd, filled(5), 5));
 	munmap(none, 4096);
+	done(fd);
+}
+
+/* What comes in overwrites the segments' descriptors: where the last of them is cannot be known when the call is over.
+ */
+static void act_overwritten(void)
+{
+	int fd = connect_to(peer_port);
+	struct iovec v[3];
+	struct msghdr m = {.msg_iov = v, .msg_iovlen = 3};
+
+	v[0] = (struct iovec){scratch, 10};
+	v[1] = (struct iovec){&v[2], sizeof(v[2])};
+	v[2] = (struct iovec){scratch + 10, OVERWRITTEN};
+	say('S', 0, 10 + sizeof(v[2]) + OVERWRITTEN);
+	count_in(recvmsg(fd, &m, MSG_WAITALL));
+	say('S', 0, 5);
+	read_all(fd, 5);
 	done(fd);
 }
 
@@ -722,6 +742,8 @@ static const struct scenario {
 	{"connect that takes its time", act_nonblocking, {.origin = CONN_CONNECTED}},
 	{"open before the agent", act_old, {.origin = CONN_UNKNOWN}},
 	{"a segment that cannot be read", act_fault, {.origin = CONN_CONNECTED}},
+	{"a segment that cannot be found any more", act_overwritten,
+		{.origin = CONN_CONNECTED, .gaps = {[0] = {[GAP_FAULT] = OVERWRITTEN}}}},
 };
 
 enum {

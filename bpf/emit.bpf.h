@@ -1,6 +1,6 @@
-/* emit: records into the rings. Room is reserved by size class and filled in place: no scratch that another program on
- * this CPU could spoil. A position advances by what the call moved, whether its bytes found room or not, so that user
- * space knows every hole.
+/* emit: records into the rings. Room is reserved exactly or by size class and filled in place: no scratch that another
+ * program on this CPU could spoil. A position advances by what the call moved, whether its bytes found room or not, so
+ * that user space knows every hole.
  */
 #ifndef KT_BPF_EMIT_H
 #define KT_BPF_EMIT_H
@@ -97,6 +97,61 @@ static __always_inline void owe(struct kt_conn *c, __u32 dir, __u64 n, bool end)
 		settle(c, dir);
 }
 
+/* Room of exact size is a dynamic pointer (5.19), and that user memory is read into it in one step is new (6.17). */
+extern int bpf_probe_read_user_dynptr(struct bpf_dynptr *to, __u64 off, __u64 n, const void *from) __weak __ksym;
+
+static __always_inline bool have_exact(void)
+{
+#ifndef KT_UNTYPED
+	return use_exact && bpf_probe_read_user_dynptr;
+#else
+	return false;
+#endif
+}
+
+/* Bytes of user memory to where they belong behind the head. */
+static __always_inline long read_exact(struct bpf_dynptr *room, __u64 off, __u64 n, __u64 base)
+{
+	return bpf_probe_read_user_dynptr(room, sizeof(struct kt_data) + off, n, (void *)base);
+}
+
+/* Room for a head, which is filled in, and exactly `n` bytes. Null: there is none. The verifier wants the pointer given
+ * back in both cases. */
+static __always_inline struct kt_data *reserve_exact(
+	struct bpf_dynptr *room, struct kt_io *io, struct kt_conn *c, __u32 n)
+{
+	__u64 now = bpf_ktime_get_ns();
+	struct kt_data *d;
+
+	bpf_ringbuf_reserve_dynptr(&data, sizeof(*d) + n, 0, room);
+	d = bpf_dynptr_data(room, 0, sizeof(*d));
+	if (!d) {
+		count(KT_STAT_LOST_DATA);
+		bpf_ringbuf_discard_dynptr(room, 0);
+		return 0;
+	}
+	data_head(d, c, io->dir & 1, now);
+	return d;
+}
+
+static __always_inline void put_exact(struct kt_io *io, struct kt_conn *c)
+{
+	__u32 n = io->piece;
+	struct bpf_dynptr room;
+	struct kt_data *d = reserve_exact(&room, io, c, n);
+
+	if (!d)
+		return;
+	d->len = n;
+	if (read_exact(&room, 0, n, io->base)) {
+		count(KT_STAT_FAULT);
+		d->len = 0;
+		d->gap = n;
+		d->cause = KT_CAUSE_FAULT;
+	}
+	bpf_ringbuf_submit_dynptr(&room, wake_flags(sizeof(*d) + n, io->wake && io->last));
+}
+
 static __always_inline void put(struct kt_io *io, struct kt_conn *c, const __u32 room)
 {
 	__u64 n = io->piece, now = bpf_ktime_get_ns();
@@ -124,7 +179,9 @@ static __noinline int put_piece(struct kt_io *io, struct kt_conn *c)
 {
 	__u32 n = io->piece;
 
-	if (n <= 64)
+	if (n > exact_buffer && have_exact())
+		put_exact(io, c);
+	else if (n <= 64)
 		put(io, c, 64);
 	else if (n <= 256)
 		put(io, c, 256);
@@ -390,6 +447,17 @@ static long gather_16k(__u32 i, struct gather *g)
 	return gather_step(g, KT_PIECE);
 }
 
+/* What the steps came to. */
+static __always_inline void gathered(struct kt_io *io, struct kt_data *d)
+{
+	d->len = io->piece;
+	d->gap = io->left;
+	if (io->left) {
+		count(KT_STAT_FAULT);
+		d->cause = KT_CAUSE_FAULT;
+	}
+}
+
 static __always_inline int gather(
 	struct kt_io *io, struct kt_conn *c, const __u32 room, long (*step)(__u32, struct gather *))
 {
@@ -406,19 +474,54 @@ static __always_inline int gather(
 	io->piece = 0;
 	g.d = d;
 	bpf_loop(GATHER_STEPS, step, &g, 0);
-	d->len = io->piece;
-	d->gap = io->left;
-	if (io->left) {
-		count(KT_STAT_FAULT);
-		d->cause = KT_CAUSE_FAULT;
-	}
+	gathered(io, d);
 	bpf_ringbuf_submit(d, wake_flags(sizeof(*d) + room + GATHER_STEP(room), io->wake));
 	return 0;
 }
 
+/* The same in a room of exact size: every segment in one step. */
+struct gather_exact {
+	struct kt_io *io;
+	struct bpf_dynptr room;
+};
+
+static long gather_exact_step(__u32 i, struct gather_exact *g)
+{
+	struct kt_io *io = g->io;
+	__u64 n;
+
+	if (!io->left || next_segment(io))
+		return 1;
+	n = io->left;
+	if (n > io->seg_left)
+		n = io->seg_left;
+	if (read_exact(&g->room, io->piece, n, io->base))
+		return 1;
+	io->piece += n;
+	io->left -= n;
+	io->seg_left -= n;
+	return 0;
+}
+
+static __always_inline void gather_exact(struct kt_io *io, struct kt_conn *c)
+{
+	struct gather_exact g = {.io = io};
+	struct kt_data *d = reserve_exact(&g.room, io, c, io->n);
+
+	if (!d)
+		return;
+	io->left = io->n;
+	io->piece = 0;
+	bpf_loop(GATHER_STEPS, gather_exact_step, &g, 0);
+	gathered(io, d);
+	bpf_ringbuf_submit_dynptr(&g.room, wake_flags(sizeof(*d) + io->n, io->wake));
+}
+
 static __noinline int gather_all(struct kt_io *io, struct kt_conn *c)
 {
-	if (io->n <= 64)
+	if (io->n > exact_segments && have_exact())
+		gather_exact(io, c);
+	else if (io->n <= 64)
 		gather(io, c, 64, gather_64);
 	else if (io->n <= 256)
 		gather(io, c, 256, gather_256);

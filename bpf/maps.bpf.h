@@ -9,9 +9,15 @@
 #include "capture.h"
 
 /* Set before loading; the verifier then removes what does not apply. */
-const volatile bool use_loop = true;	     /* bpf_loop may be used where the kernel has it */
-const volatile bool use_guard = true;	     /* likewise bpf_preempt_disable */
-const volatile bool use_spares = false;	     /* each program at a system call has a second */
+const volatile bool use_loop = true;	/* bpf_loop may be used where the kernel has it */
+const volatile bool use_guard = true;	/* likewise bpf_preempt_disable */
+const volatile bool use_exact = true;	/* likewise bpf_probe_read_user_dynptr */
+const volatile bool use_spares = false; /* each program at a system call has a second */
+/* A record of exact size takes the calls of five more functions, which one that is short feels. So a buffer that is no
+ * longer than this goes into a class, which is near; and segments only when they are shorter, for room of exact size
+ * saves them steps. */
+const volatile __u32 exact_buffer = 2048;
+const volatile __u32 exact_segments = 512;
 const volatile __u32 call_bytes = 256 << 10; /* most bytes that are copied of one call */
 const volatile __u64 wake_bytes = 1 << 20;   /* bytes waiting in the ring at which the reader is woken */
 

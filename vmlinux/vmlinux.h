@@ -42,6 +42,11 @@ enum { BPF_RB_AVAIL_DATA = 0 };
 /* Only asked whether the running kernel has the values; the numbers are libbpf's business. */
 enum bpf_func_id { BPF_FUNC_get_current_task_btf = 158, BPF_FUNC_loop = 181 };
 
+/* Lies on a program's stack, and only the kernel looks inside. */
+struct bpf_dynptr {
+	__u64 opaque[2];
+};
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 #if defined(__TARGET_ARCH_x86)

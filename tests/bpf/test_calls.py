@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What the verifier has to look at (verifier.c); opening without memory (opens.c); that bodies can be left out without anything
+"""What the verifier has to look at (verifier.c); opening without memory (opens.c); how much room records take in the ring
+(rooms.c); that bodies can be left out without anything
 else being missed (left_out.c); then the exactness test of the system calls (calls.c), of calls of processes that interrupt
 each other (preempt.c) and of the TLS library's calls (tlscalls.c), with everything that this kernel has and with each of the
 newer features taken away."""
@@ -13,15 +14,16 @@ TOOLS = Path(__file__).resolve().parents[2] / "build" / "tests" / "bpf"
 WAYS = {
     "verifier": [""],
     "opens": [""],
-    "left_out": ["", "loop,task_pt_regs"],
+    "rooms": [""],
+    "left_out": ["", "loop,task_pt_regs,exact_room"],
     "left_out -k 0": ["", "loop"],
     # A call behind the rest of a long body that was answered early; the end of chunks in the call of which only the first bytes
     # are copied.
     "left_out -s 1076 -n 1": [""],
     "left_out -s 67 -n 1": ["loop"],
     "preempt": ["", "steady_calls"],
-    "calls": ["", "loop", "task_pt_regs", "tracefs", "loop,task_pt_regs,steady_calls"],
-    "tlscalls": ["", "loop", "placement", "multi_uprobe", "placement,multi_uprobe,preempt_guard,map_files"],
+    "calls": ["", "loop", "task_pt_regs,exact_room", "tracefs", "loop,task_pt_regs,steady_calls,exact_room"],
+    "tlscalls": ["", "loop", "placement", "multi_uprobe,exact_room", "placement,multi_uprobe,preempt_guard,map_files"],
 }
 
 

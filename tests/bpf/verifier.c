@@ -1,6 +1,6 @@
-/* verifier: every program that is for this kernel loads, with and without bpf_loop, and how many instructions the
- * verifier looked at for it. A program that grows beyond its bound here will sooner or later be refused by an older
- * kernel.
+/* verifier: every program that is for this kernel loads, with and without what kernels have in common up to it, and how
+ * many instructions the verifier looked at for it. A program that grows beyond its bound here will sooner or later be
+ * refused by an older kernel.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -54,9 +54,8 @@ static bool applies(const struct bpf_program *p, const struct features *f, bool 
 	return strncmp(section, "tp/", 3) != 0 || f->has[FEATURE_PT_REGS];
 }
 
-static void load(const struct features *f, bool loop)
+static void load(const struct features *f, const char *way, bool loop, bool exact)
 {
-	const char *way = loop ? "with bpf_loop" : "without bpf_loop";
 	int err = loop ? 0 : loopless_begin();
 	struct kongtap_bpf *skel = err ? NULL : kongtap_bpf__open();
 	struct bpf_program *p;
@@ -67,6 +66,7 @@ static void load(const struct features *f, bool loop)
 	}
 	skel->rodata->use_loop = loop;
 	skel->rodata->use_guard = f->has[FEATURE_GUARD];
+	skel->rodata->use_exact = exact;
 	skel->rodata->use_spares = !f->has[FEATURE_STEADY];
 	bpf_object__for_each_program(p, skel->obj) bpf_program__set_autoload(p, applies(p, f, loop));
 	err = kongtap_bpf__load(skel);
@@ -93,9 +93,11 @@ int main(int argc, char **argv)
 	if (features_probe(NULL, NULL, &f))
 		return 2;
 	if (f.has[FEATURE_LOOP])
-		load(&f, true);
+		load(&f, "with bpf_loop", true, f.has[FEATURE_EXACT]);
+	if (f.has[FEATURE_EXACT] && argc == 1)
+		load(&f, "with rooms in classes", true, false);
 	if (!f.has[FEATURE_LOOP] || argc == 1)
-		load(&f, false);
+		load(&f, "without bpf_loop", false, false);
 	printf("%u passed, %u failed\n", passed, failed);
 	return failed != 0;
 }

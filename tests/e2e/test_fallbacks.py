@@ -10,8 +10,8 @@ from compare import compare, load
 from lib import KONGTAP, Agent, Checks, Gateway, GatewayError, Workdir, client, read_jsonl, wait_for
 
 CALLS = int(os.environ.get("KONGTAP_TEST_CALLS", "300"))
-WAYS = ("loop", "tracefs", "preempt_guard,multi_uprobe,steady_calls", "placement", "map_files,tell",
-        "task_pt_regs,loop,tracefs,preempt_guard,steady_calls,multi_uprobe,placement,map_files")
+WAYS = ("loop", "tracefs", "preempt_guard,multi_uprobe,steady_calls", "placement", "map_files,tell,exact_room",
+        "task_pt_regs,loop,tracefs,preempt_guard,exact_room,steady_calls,multi_uprobe,placement,map_files")
 NEEDED = {"btf": "CONFIG_DEBUG_INFO_BTF", "bpf": "BPF programs cannot be loaded", "ringbuf": "BPF ring buffer"}  # what `run` says
 
 

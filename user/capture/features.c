@@ -106,6 +106,11 @@ static int try_guard(void)
 	return has_function("bpf_preempt_disable");
 }
 
+static int try_exact(void)
+{
+	return has_function("bpf_probe_read_user_dynptr");
+}
+
 /* What kernels run such programs with where they preempt them, and only they. */
 #define UNSTEADY "trace_call_bpf_faultable"
 
@@ -157,6 +162,7 @@ static const struct {
 	[FEATURE_PT_REGS] = {"task_pt_regs", "arguments at the exit of a system call", false, try_pt_regs},
 	[FEATURE_LOOP] = {"loop", "loops in programs: vectored calls in one record", false, try_loop},
 	[FEATURE_GUARD] = {"preempt_guard", "programs in user functions safe from preemption", false, try_guard},
+	[FEATURE_EXACT] = {"exact_room", "records in the ring take no more room than their bytes", false, try_exact},
 	[FEATURE_STEADY] = {"steady_calls", "programs at system calls are not preempted", false, try_steady},
 	[FEATURE_TELL] = {"tell", "what is told of connections holds no program up", false, try_tell},
 	[FEATURE_UPROBES] = {"uprobes", "probes in user programs, for TLS", false, try_uprobes},
@@ -229,6 +235,7 @@ static void apply_file(const char *path, struct features *f)
 	if (f->untyped) {
 		lose(f, FEATURE_PT_REGS, ENOTSUP);
 		lose(f, FEATURE_GUARD, ENOTSUP);
+		lose(f, FEATURE_EXACT, ENOTSUP);
 		f->has[FEATURE_STEADY] = !f->forced[FEATURE_STEADY] && !names_function(types, UNSTEADY);
 	}
 	btf__free(types);

@@ -13,6 +13,7 @@ enum feature {
 	FEATURE_PT_REGS,   /* arguments at the exit of a call (5.15); else as above */
 	FEATURE_LOOP,	   /* bpf_loop (5.17): vectored calls in one record */
 	FEATURE_GUARD,	   /* bpf_preempt_disable (6.10) */
+	FEATURE_EXACT,	   /* bpf_probe_read_user_dynptr (6.17): records of exact size; else of a few */
 	FEATURE_STEADY,	   /* programs at system calls are not preempted (before 7.2); else each has a spare */
 	FEATURE_TELL,	   /* maps changed by a program that the agent runs (5.14); else by bpf(2) */
 	FEATURE_UPROBES,   /* needed for TLS: uprobes at all */

@@ -119,6 +119,7 @@ static int configure(struct kernel *k, const struct features *f, const struct ke
 	k->multi = f->has[FEATURE_MULTI];
 	k->skel->rodata->use_loop = f->has[FEATURE_LOOP];
 	k->skel->rodata->use_guard = f->has[FEATURE_GUARD];
+	k->skel->rodata->use_exact = f->has[FEATURE_EXACT];
 	k->skel->rodata->use_spares = !f->has[FEATURE_STEADY];
 	k->skel->rodata->call_bytes = o->call_bytes;
 	k->skel->rodata->wake_bytes = size / WAKE_PART;

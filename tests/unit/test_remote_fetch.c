@@ -119,12 +119,39 @@ static void after_failures(void **state)
 	log_set_sink(NULL, NULL);
 }
 
+/* An application id that is wrong is no reason to ask once a minute, and Retry-After is for these requests, too. */
+static void a_refusal_is_no_reason_to_hurry(void **state)
+{
+	static const long refused[] = {401, 402, 403, 404, 410, 302};
+	struct remote r;
+	struct http_answer a;
+
+	(void)state;
+	log_set_sink(silent, NULL);
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		r = fresh();
+		opt.refused_probe = 300000;
+		fetched(&r, 1 * S, refused[i], "");
+		assert_int_equal(r.docs[REMOTE_CONFIG].next_ns, 301 * S);
+	}
+	r = fresh();
+	a = answer(429, "");
+	a.retry_after_s = 100;
+	remote__on_answer(&r, 1 * S, &r.docs[REMOTE_CONFIG], &a);
+	assert_int_equal(r.docs[REMOTE_CONFIG].next_ns, 101 * S);
+	a.retry_after_s = UINT32_MAX;
+	remote__on_answer(&r, 1 * S, &r.docs[REMOTE_CONFIG], &a);
+	assert_int_equal(r.docs[REMOTE_CONFIG].next_ns, 3601 * S);
+	log_set_sink(NULL, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(by_the_clock),
 		cmocka_unit_test(by_new_tags),
 		cmocka_unit_test(after_failures),
+		cmocka_unit_test(a_refusal_is_no_reason_to_hurry),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

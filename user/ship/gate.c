@@ -5,9 +5,6 @@
 #define NS_PER_MS 1000000ull
 #define NS_PER_S 1000000000ull
 
-/* A collector that asks for more patience than this gets a try all the same. */
-#define RETRY_AFTER_MAX_S 3600
-
 #define POISON_RUN_MAX 20
 
 void gate__init(struct gate *g, const struct ship_options *o, uint64_t seed)

@@ -4,6 +4,9 @@
 
 #include "ship/shipper.h"
 
+/* A collector that asks for more patience than this gets a try all the same. */
+#define RETRY_AFTER_MAX_S 3600
+
 struct gate {
 	const struct ship_options *o;
 	enum ship_state state;

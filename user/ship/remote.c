@@ -1,6 +1,7 @@
 #include "ship/remote.h"
 
 #include "base/log.h"
+#include "ship/gate.h"
 #include "ship/verdict.h"
 
 #define NS_PER_MS 1000000ull
@@ -89,14 +90,25 @@ bool remote__owns(const struct remote *r, const void *token)
 	return token == &r->docs[REMOTE_CONFIG] || token == &r->docs[REMOTE_RULES];
 }
 
+/* Who refuses is left in peace as long as after refused events, who asks for patience gets it. */
+static uint64_t wait_after(const struct remote *r, const struct remote_doc *d, const struct http_answer *a)
+{
+	uint64_t wait = FIRST_RETRY_NS << (d->failures < 5 ? d->failures : 5), asked;
+
+	if (wait > r->o->remote_interval * NS_PER_MS)
+		wait = r->o->remote_interval * NS_PER_MS;
+	asked = (a->retry_after_s < RETRY_AFTER_MAX_S ? a->retry_after_s : RETRY_AFTER_MAX_S) * 1000 * NS_PER_MS;
+	if (verdict_of(a) == VERDICT_REFUSED && asked < r->o->refused_probe * NS_PER_MS)
+		asked = r->o->refused_probe * NS_PER_MS;
+	return asked > wait ? asked : wait;
+}
+
 static void failed(struct remote *r, struct remote_doc *d, int kind, uint64_t now_ns, const struct http_answer *a)
 {
-	uint64_t interval = r->o->remote_interval * NS_PER_MS;
-	uint64_t wait = FIRST_RETRY_NS << (d->failures < 5 ? d->failures : 5);
 	char why[160];
 
+	d->next_ns = now_ns + wait_after(r, d, a);
 	d->failures++;
-	d->next_ns = now_ns + (wait < interval ? wait : interval);
 	verdict_text(a, why, sizeof(why));
 	if (log_rate(&d->logged))
 		log_warn("ship", "the collector's %s cannot be fetched: %s", documents[kind].what,

@@ -619,6 +619,8 @@ static int open_ops(struct agent *a)
 	if (a->config->command != CONFIG_RUN || !o.listen)
 		return 0;
 	a->ops = ops__new(&o);
+	if (!a->ops)
+		log_err("ops", "cannot make the status page: %s", strerror(errno));
 	return a->ops ? 0 : -errno;
 }
 
@@ -731,6 +733,8 @@ struct agent *agent__new(struct config *c)
 	buf__init(&a->remote_told, REMOTE_MAX);
 	open_governor(a);
 	err = a->notify ? open_loop(a) : -ENOMEM;
+	if (err)
+		log_err("agent", "cannot start: %s", strerror(-err));
 	if (!err)
 		err = open_output(a);
 	if (!err)

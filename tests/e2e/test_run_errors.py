@@ -117,6 +117,19 @@ def few_descriptors(t):
     ends(t, "too few files may be open", 1, r"ulimit -n", "--output", "none", wrapper=("prlimit", "--nofile=24:24"))
 
 
+def no_thread(t):
+    """A limit on processes, with a user of its own so that nobody else's count."""
+    rights = ",".join("+" + name for name in ("bpf", "perfmon", "sys_ptrace", "dac_read_search", "checkpoint_restore"))
+    with Workdir() as directory:
+        directory.chmod(0o755)
+        binary = shutil.copy(KONGTAP, directory / "kongtap")
+        done = subprocess.run(["prlimit", "--nproc=1:1", "setpriv", "--reuid", "64217", "--regid", "64217", "--clear-groups",
+                               "--inh-caps", rights, "--ambient-caps", rights, binary, "run", "--output", "none"],
+                              capture_output=True, text=True, timeout=15)
+        t.equal("no thread can be had: exit code", done.returncode, 1)
+        t.check("no thread can be had: says why", "thread" in done.stderr, done.stderr)
+
+
 def foreign_pids(t):
     """A container without the host's processes: both commands say that it is so, and not that there is no Kong."""
     for command in ("run", "check"):
@@ -224,5 +237,5 @@ def sigterm_delivers(t):
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(wrong_use, wrong_config, not_root, lacking_host, few_descriptors, foreign_pids, gateway_comes_later, collector_refused, full_disk,
+    sys.exit(Checks().run(wrong_use, wrong_config, not_root, lacking_host, few_descriptors, no_thread, foreign_pids, gateway_comes_later, collector_refused, full_disk,
                           sigterm_delivers))

@@ -98,6 +98,9 @@ static void *run_without(void *arg)
 	struct without *w = arg;
 	int err = keep_only(NULL, 0);
 
+	if (err)
+		log_err("privs", "a thread cannot give up its privileges: %s; sandbox: false goes without",
+			strerror(-err));
 	w->ret = err ? err : w->fn(w->ctx);
 	return NULL;
 }
@@ -108,8 +111,11 @@ int privs_without(int (*fn)(void *ctx), void *ctx)
 	pthread_t thread;
 	int err = pthread_create(&thread, NULL, run_without, &w);
 
-	if (err)
+	if (err) {
+		log_err("privs", "no thread can be started: %s; see the limits on processes (pids, ulimit -u)",
+			strerror(err));
 		return -err;
+	}
 	pthread_join(thread, NULL);
 	return w.ret;
 }

@@ -21,8 +21,8 @@ struct privs_options {
 void privs_start(void);
 
 /* Calls fn(ctx) in a thread without any capability and returns what it returns. Threads that fn starts have none
- * either: capabilities belong to threads, and a new thread has those of its maker. -EAGAIN when no thread can be had.
- */
+ * either: capabilities belong to threads, and a new thread has those of its maker. -EAGAIN when no thread can be had;
+ * what is not fn's own error is logged. */
 int privs_without(int (*fn)(void *ctx), void *ctx);
 
 /* A net under the limits of the stages: from here on the process may map this much more of its own memory, and stacks

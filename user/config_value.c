@@ -122,6 +122,15 @@ static void quote(struct span text, char *out, size_t size)
 	out[n] = '\0';
 }
 
+/* A secret is not quoted. What it ends with, made with echo, is what is most often wrong with it. */
+static const char *secret_words(struct span text)
+{
+	for (size_t i = 0; i < text.n; i++)
+		if (iscntrl((unsigned char)text.p[i]))
+			return "a line break or another control character in it";
+	return "something else";
+}
+
 static int wrong(const struct option *o, const struct value *v, const char *place, struct report *r)
 {
 	char expects[256], found[64] = "", at[32] = "";
@@ -133,7 +142,7 @@ static int wrong(const struct option *o, const struct value *v, const char *plac
 	quote(v->text, found, sizeof(found));
 	if (!scalar || (o->flags & OPTION_SECRET))
 		report__error(r, "%s:%s%s%s: expected %s, found %s", place, v->line ? "" : " ", at, o->name, expects,
-			scalar ? "something else" : kind_words(v->kind));
+			scalar ? secret_words(v->text) : kind_words(v->kind));
 	else
 		report__error(r, "%s:%s%s%s: expected %s, found %s \"%s\"", place, v->line ? "" : " ", at, o->name,
 			expects, kind_words(v->kind), found);

@@ -495,6 +495,10 @@ static void a_secret_is_never_shown(void **state)
 	assert_non_null(strstr(text, "application_id: \"***\" # file\n"));
 	free(text);
 	config__free(c);
+	/* As out of a secret that echo wrote. */
+	assert_int_equal(LOAD(&c, "run", "--application-id", "s3cr3t\n"), -EINVAL);
+	expect_said("application_id: expected a text, found a line break or another control character in it");
+	assert_null(strstr(logged, "s3cr3t"));
 }
 
 static void a_readable_secret_in_a_file_is_a_warning(void **state)

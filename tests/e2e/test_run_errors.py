@@ -111,6 +111,10 @@ def lacking_host(t):
     with Workdir() as directory, Gateway(directory / "gateway") as gateway:
         lacking(t, "no tracefs", gateway, without("/sys/kernel/tracing", "/sys/kernel/debug"), r"trac(efs|ing)")
         lacking(t, "no BTF", gateway, without("/sys/kernel/btf"), r"BTF")
+        with Agent("--prefix", gateway.prefix, "--output", "none", wrapper=("prlimit", "--nofile=60:4096")) as agent:
+            agent.wait_ready()
+            t.equal("few files may be open, and more could: exit code", agent.stop(), 0)
+            t.check("few files may be open, and more could: it takes them", "Too many" not in agent.stderr, agent.stderr)
 
 
 def few_descriptors(t):

@@ -31,6 +31,21 @@ static const struct need {
 
 #define NEEDS (sizeof(needs) / sizeof(needs[0]))
 
+/* Some workers take six descriptors each, and the limit that a shell or a container gives is often 1024, with more to
+ * be had for the asking. As many as the service has. */
+#define FILES_MAX 65536
+
+static void raise_files(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur >= FILES_MAX)
+		return;
+	files.rlim_cur = files.rlim_max < FILES_MAX ? files.rlim_max : FILES_MAX;
+	if (setrlimit(RLIMIT_NOFILE, &files))
+		log_debug("privs", "RLIMIT_NOFILE: %s", strerror(errno));
+}
+
 void privs_start(void)
 {
 	struct rlimit none = {0, 0};
@@ -40,6 +55,7 @@ void privs_start(void)
 		log_debug("privs", "RLIMIT_CORE: %s", strerror(errno));
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
 		log_debug("privs", "PR_SET_DUMPABLE: %s", strerror(errno));
+	raise_files();
 }
 
 /* What the threads of a resolver and of allocators that keep apart for each thread may take besides. */

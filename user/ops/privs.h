@@ -17,7 +17,8 @@ struct privs_options {
 	bool no_filter;	 /* no system call filter: for a kernel or a library that it does not suit */
 };
 
-/* First thing in the process: no core dumps, nothing readable by its own user's other processes. */
+/* First thing in the process: no core dumps, nothing readable by its own user's other processes; as many open files as
+ * there may be, within reason. */
 void privs_start(void);
 
 /* Calls fn(ctx) in a thread without any capability and returns what it returns. Threads that fn starts have none

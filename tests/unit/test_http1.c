@@ -470,6 +470,38 @@ static void test_event_stream(void **state)
 	rig__free(&r);
 }
 
+/* nginx breaks an answer off with its service, and reads away what the client has sent meanwhile before it closes. */
+static void test_behind_a_cut_answer(void **state)
+{
+	static const char *const cut[] = {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"};
+	struct rig r;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		rig__init(&r);
+		rig__open(&r, CONN_ACCEPTED);
+		rig__in(&r, GETA);
+		rig__out(&r, cut[i]);
+		rig__in(&r, "GET /b HTTP/1.1\r\n\r\nGET /c HTTP/1.1\r\n\r\n");
+		rig__close(&r);
+		assert_string_equal(rig_text(&r.brief),
+			"GET /a 1.1 complete 0 \"\" > 200 1.1 closed 4 \"half\" [gone]\n"
+			"GET /b 1.1 complete 0 \"\" > [gone] [refused]\n");
+		rig__free(&r);
+	}
+	/* Where it was not begun, the client may have gone. */
+	rig__init(&r);
+	rig__open(&r, CONN_ACCEPTED);
+	rig__in(&r, GETA);
+	rig__out(&r, OK0);
+	rig__in(&r, "GET /b HTTP/1.1\r\n\r\n");
+	rig__close(&r);
+	assert_string_equal(rig_text(&r.brief), "GET /a 1.1 complete 0 \"\" > 200 1.1 complete 0 \"\"\n"
+						"GET /b 1.1 complete 0 \"\" > [gone]\n");
+	rig__free(&r);
+}
+
 static void test_proxy_source(void **state)
 {
 	static const char v2[] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\2\1\x0a\0\0\1\x04\xd2\0\x50" GETA;
@@ -534,6 +566,7 @@ int main(void)
 		cmocka_unit_test(test_body_limit),
 		cmocka_unit_test(test_limits_in_every_cut),
 		cmocka_unit_test(test_event_stream),
+		cmocka_unit_test(test_behind_a_cut_answer),
 		cmocka_unit_test(test_proxy_source),
 	};
 

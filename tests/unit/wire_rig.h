@@ -103,6 +103,8 @@ static inline void rig_exchange(struct buf *b, const struct exchange *x, bool fi
 		buf__append_str(b, " [gone]");
 	if (x->upgraded)
 		buf__append_str(b, " [upgraded]");
+	if (x->refused)
+		buf__append_str(b, " [refused]");
 	buf__append_str(b, "\n");
 }
 

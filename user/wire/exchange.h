@@ -28,8 +28,8 @@ struct exchange {
 	struct message req, resp;
 	bool upgraded; /* 101, or 2xx to CONNECT: bytes after it are counted, not parsed */
 	uint64_t upgraded_in, upgraded_out;
-	bool client_gone;    /* connection was closed by the peer before the response was complete */
-	bool refused;	     /* HTTP/2: the server says that it did nothing with it (GOAWAY, REFUSED_STREAM) */
+	bool client_gone; /* connection was closed by the peer before the response was complete */
+	bool refused; /* the server did nothing with it: HTTP/2's GOAWAY or REFUSED_STREAM, HTTP/1: it was closing */
 	uint64_t t_end_ns;   /* when it was over: last byte or close */
 	uint32_t stands_for; /* calls: more than 1 while only a part of the connections is captured */
 	size_t mem;	     /* bytes that it takes: charged to the wire's budget until it is handed on */

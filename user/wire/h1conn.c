@@ -326,6 +326,7 @@ static void end_response(struct proto *p, struct h1call *c, bool being_read, enu
 static void h1conn__close(struct proto *p, uint64_t t_ns)
 {
 	enum conn_ending why = p->env->ending ? *p->env->ending : ENDING_CLOSE;
+	bool broken_off = false;
 
 	if (why == ENDING_CLOSE)
 		h1conn__confirm(p, t_ns);
@@ -342,6 +343,10 @@ static void h1conn__close(struct proto *p, uint64_t t_ns)
 		} else if (c->x) {
 			if (!c->resp_over)
 				end_response(p, c, i == 0 && p->resp.reading, why);
+			/* After an answer that was not whole nginx takes no other call: it reads away what comes. */
+			c->x->refused = broken_off;
+			broken_off |=
+				i == 0 && why == ENDING_CLOSE && c->x->resp.head_done && c->x->resp.end == MSG_CLOSED;
 			if (!c->req_over) {
 				http1_reader__salvage(p->req.reader);
 				c->x->req.end = MSG_CLOSED;

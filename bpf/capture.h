@@ -111,6 +111,16 @@ struct kt_tls_call {
 
 /* Bytes of a call that are looked at at a time for the end of a head. */
 #define KT_LOOK 256
+/* Media types whose bodies are not wanted, and what there is room for of the name of one. */
+#define KT_TYPES 32
+#define KT_TYPE_LEN 48
+#define KT_TYPE_WORDS (KT_TYPE_LEN / 8)
+
+/* In small letters, zeroes behind it, and which of its bits count: all of them, or those before a star. */
+struct kt_type {
+	__u64 type[KT_TYPE_WORDS];
+	__u64 mask[KT_TYPE_WORDS];
+};
 
 /* What one call of the main thread moves, while it is looked at. It lives in a map and not on the stack of the program
  * for the verifier's sake: what comes from a map is just a number, so loops over it do not multiply its states. It
@@ -137,7 +147,18 @@ struct kt_io {
 	__u32 dropped; /* some of the call's bytes need no copying */
 	__u32 ends;    /* HTTP/1: the call ends as a chunked body does */
 	__u32 pad;
-	char look[KT_LOOK];
+	__u64 hole_at; /* HTTP/1: of the bytes of a body in the middle of the call … */
+	__u64 hole;    /* … as many need no copying */
+	__u64 length;  /* of the body that the head at hand speaks of (bpf/head.bpf.h) */
+	__u32 off;     /* where in the call it goes on */
+	__u8 found;    /* what is known of it */
+	__u8 before;   /* the last byte before that */
+	__u8 fresh;    /* a line begins there */
+	__u8 value;    /* where in `look` the value of a field begins */
+	__u32 window;  /* where in the call `look` is from … */
+	__u32 have;    /* … and how much of it there is */
+	__u64 type[KT_TYPE_WORDS];
+	char look[KT_LOOK + 8]; /* longer than what is put there, for the verifier */
 };
 
 /* Value of `watched`, keyed by tgid. */
@@ -200,6 +221,14 @@ struct kt_conn {
 	__u32 headed;	 /* … of which the head is over, and nothing else is wanted */
 	__u64 owed_ns;	 /* when the latest of what is owed moved */
 	__u64 last_five; /* the last bytes of a turn of which no more is copied */
+	__u64 next;	 /* HTTP/1, client leg: where the next request begins, or the head at hand goes on … */
+	__u64 length;	 /* … and what is known of that, as in kt_io; `lost`: nobody knows where */
+	__u8 found;
+	__u8 before;
+	__u8 fresh;
+	__u8 part;
+	__u8 lost;
+	__u8 pad[3];
 };
 
 /* How one direction of an HTTP/2 connection is followed, frame by frame. */
@@ -265,9 +294,9 @@ struct kt_owed {
 	__u64 t_ns;  /* when the last of them moved */
 };
 
-_Static_assert(sizeof(struct kt_watch) == 408, "kt_watch");
+_Static_assert(sizeof(struct kt_watch) == 504, "kt_watch");
 _Static_assert(sizeof(struct kt_conn_key) == 16, "kt_conn_key");
-_Static_assert(sizeof(struct kt_conn) == 152, "kt_conn");
+_Static_assert(sizeof(struct kt_conn) == 176, "kt_conn");
 _Static_assert(sizeof(struct kt_skip) == 40, "kt_skip");
 _Static_assert(sizeof(struct kt_told) == 64, "kt_told");
 _Static_assert(sizeof(struct kt_owed) == 56, "kt_owed");

@@ -195,10 +195,13 @@ static __noinline int conn_skips(struct kt_conn *c)
 	s = bpf_map_lookup_elem(&skips, &key);
 	if (!s || s->gen != c->gen)
 		return 0;
-	c->skip_from[0] = s->from[0];
-	c->skip_from[1] = s->from[1];
-	c->skip[0] = s->until[0];
-	c->skip[1] = s->until[1];
+	/* What is known here already may be of a later message. */
+	for (__u32 dir = 0; dir < 2; dir++) {
+		if (s->until[dir] <= c->skip[dir])
+			continue;
+		c->skip_from[dir] = s->from[dir];
+		c->skip[dir] = s->until[dir];
+	}
 	return 0;
 }
 
@@ -252,6 +255,7 @@ static __noinline int conn_moved(struct kt_io *io, struct kt_conn *c)
 	if (c->speech == KT_SPEECH_UNKNOWN)
 		learn_speech(io, c);
 	io->budget = call_bytes;
+	io->hole = 0;
 	if (c->speech == KT_SPEECH_HTTP1 && beyond_turn(io, c))
 		return 0;
 	if (!c->opened && open_conn(c)) {

@@ -243,12 +243,29 @@ struct walk {
 	struct kt_conn *c;
 };
 
+/* Bytes of a body, in the middle of a call that is one buffer: what is behind them is copied. */
+static __always_inline long pass_hole(struct kt_io *io, struct kt_conn *c)
+{
+	__u64 n = io->hole;
+
+	put_gap(c, io->dir, c->pos[io->dir & 1], n, KT_CAUSE_LIMIT);
+	c->pos[io->dir & 1] += n;
+	io->base += n;
+	io->seg_left -= n;
+	io->left -= n;
+	io->budget = call_bytes;
+	io->hole = 0;
+	return 0;
+}
+
 static long walk_step(__u32 i, struct walk *w)
 {
 	struct kt_io *io = w->io;
 
 	if (!io->left)
 		return 1;
+	if (!io->budget && io->hole)
+		return pass_hole(io, w->c);
 	if (!io->budget) {
 		io->cause = KT_CAUSE_LIMIT;
 		return 1;

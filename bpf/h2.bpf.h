@@ -404,8 +404,11 @@ static __noinline int h2_passed(struct kt_conn *c, __u32 dir, __u64 n)
 static __noinline int learn_speech(struct kt_io *io, struct kt_conn *c)
 {
 	__u64 first = first_eight(io);
+	bool follows = follows_requests(c, io->dir);
 
-	if (is_response(first) || is_request(first))
+	if (follows)
+		pass_preamble(io, c, first);
+	if (is_response(first) || is_request(first) || (asks(first) && follows))
 		c->speech = KT_SPEECH_HTTP1;
 	else if (is_preface(first))
 		h2_begin(c, io->dir & 1, H2_PREFACE_LEN);

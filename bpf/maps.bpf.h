@@ -31,6 +31,9 @@ volatile __u32 sample_mask;
 volatile __u32 body_limits;
 /* … by direction, on client legs. On upstream legs no body is wanted. */
 volatile __u32 body_keep[2];
+/* Types whose bodies are not wanted on client legs, so many of them; 0 while the list is written. */
+volatile __u32 excluded_types;
+struct kt_type excluded[KT_TYPES];
 
 /* By CPU. Here, and not in a map, user space reads them without asking the kernel, which would leave out programs
  * meanwhile (tell.bpf.h). */

@@ -27,20 +27,22 @@ static __always_inline int tell_proc(__u32 kind, __u32 pid, __u32 other, __u32 f
 	return 0;
 }
 
+/* What is too large for a stack. */
+static const struct kt_watch child_watch = {.flags = KT_WATCH_TRAFFIC};
+
 static __always_inline int on_fork(struct task_struct *parent, struct task_struct *child)
 {
 	__u32 ppid = BPF_CORE_READ(parent, tgid), pid = BPF_CORE_READ(child, tgid);
-	struct kt_watch *p, w = {};
+	struct kt_watch *p;
 
 	if (ppid == pid) /* a thread */
 		return 0;
 	p = bpf_map_lookup_elem(&watched, &ppid);
 	if (!p || !(p->flags & KT_WATCH_FORKS))
 		return 0;
-	w.flags = KT_WATCH_TRAFFIC;
-	if (bpf_map_update_elem(&watched, &pid, &w, BPF_ANY))
+	if (bpf_map_update_elem(&watched, &pid, &child_watch, BPF_ANY))
 		count(KT_STAT_MAP_FULL);
-	return tell_proc(KT_FORK, pid, ppid, w.flags, child);
+	return tell_proc(KT_FORK, pid, ppid, KT_WATCH_TRAFFIC, child);
 }
 
 static __always_inline int on_exec(struct task_struct *task)

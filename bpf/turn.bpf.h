@@ -10,23 +10,16 @@
 #ifndef KT_BPF_TURN_H
 #define KT_BPF_TURN_H
 
-#include "emit.bpf.h"
+#include "head.bpf.h"
 
 /* More than any head has, with the interim responses before it. User space knows the figure (user/wire/conn.c). */
 #define TURN_HEAD (64u << 10)
 /* In a turn longer than this a call may begin another message. */
 #define TURN_ASK (16u << 10)
-/* As far into a call the end of a head is looked for. */
-#define HEAD_MAX (8u << 10)
 /* What is as short as this is copied: that is cheaper than to leave it out. */
 #define BODY_SMALL 1024
 /* Calls that say nothing of what is spoken before nobody asks any more. */
 #define PEEKS_MAX 16
-
-#define EIGHT(a, b, c, d, e, f, g, h)                                                                                  \
-	((__u64)(a) | (__u64)(b) << 8 | (__u64)(c) << 16 | (__u64)(d) << 24 | (__u64)(e) << 32 | (__u64)(f) << 40 |    \
-		(__u64)(g) << 48 | (__u64)(h) << 56)
-#define FIRST(n) (~0ULL >> (64 - 8 * (n)))
 
 /* The first bytes of a call, eight of them unless it or its first segment is shorter, as a number on a little-endian
  * machine, which all of ours are; zeroes where there are none. */
@@ -84,6 +77,15 @@ static __always_inline bool may_be_request(__u64 first)
 	return n == sizeof(first) || (n && !first) || (n >= 3 && (__u8)first == ' ');
 }
 
+/* The usual ones that bring none. */
+static __always_inline bool asks(__u64 first)
+{
+	return (first & FIRST(5)) == EIGHT('G', 'E', 'T', ' ', '/', 0, 0, 0) ||
+	       (first & FIRST(6)) == EIGHT('H', 'E', 'A', 'D', ' ', '/', 0, 0) ||
+	       first == EIGHT('D', 'E', 'L', 'E', 'T', 'E', ' ', '/') ||
+	       first == EIGHT('O', 'P', 'T', 'I', 'O', 'N', 'S', ' ');
+}
+
 static __always_inline bool is_preface(__u64 first)
 {
 	return first == EIGHT('P', 'R', 'I', ' ', '*', ' ', 'H', 'T');
@@ -121,87 +123,17 @@ static __noinline int swallow(struct kt_io *io, struct kt_conn *c)
 	return put_chunked_end(c, dir);
 }
 
-/* Whether heads are all that is wanted of what comes in this direction: of responses, and of requests to upstreams. As
- * long as bodies of the client's leg are wanted, those of upstream legs are copied up to where no head can be any more:
- * looking for the end of a head costs more than a small body. What a client sends may have the next request behind a
- * body. */
-static __always_inline bool heads_only(struct kt_conn *c, __u32 dir)
+/* Whether it is worth looking for the end of a head: no body is wanted in this direction, or none of some types. On
+ * upstream legs none ever is; but as long as those of the client's leg are wanted whatever they are, these are copied
+ * up to where no head can be any more: looking costs more than a small body. What a client sends may have the next
+ * request behind a body: see below. */
+static __always_inline bool looks_for_head(struct kt_conn *c, __u32 dir)
 {
 	if (!have_loop() || !body_limits)
 		return false;
 	if (c->origin == KT_CONNECTED)
-		return !body_keep[(dir + 1) & 1];
-	return dir == KT_OUT && !body_keep[KT_OUT];
-}
-
-/* Four bytes on at a time: of the four that end a head one is met. Looks at KT_LOOK bytes, at the next KT_LOOK - 4
- * then. */
-static long look_step(__u32 i, struct kt_io **ctx)
-{
-	struct kt_io *io = *ctx;
-	__u64 at = io->base + i * (KT_LOOK - 4), n = io->base + io->seg_left - at;
-	const char *b = io->look;
-
-	if (at >= io->base + io->seg_left || n < 4)
-		return 1;
-	if (n > KT_LOOK)
-		n = KT_LOOK;
-	if (bpf_probe_read_user(io->look, n, (void *)at))
-		return 1;
-	for (__u32 p = 3; p < KT_LOOK - 4; p += 4) {
-		__u32 end = 0;
-
-		if (p >= n)
-			break;
-		if (b[p] == '\n') {
-			if (b[p - 1] != '\r')
-				continue;
-			if (b[p - 2] == '\n' && b[p - 3] == '\r')
-				end = p + 1;
-			else if (b[p + 1] == '\r' && b[p + 2] == '\n')
-				end = p + 3;
-		} else if (b[p] == '\r') {
-			if (b[p + 1] != '\n')
-				continue;
-			if (b[p + 2] == '\r' && b[p + 3] == '\n')
-				end = p + 4;
-			else if (b[p - 1] == '\n' && b[p - 2] == '\r')
-				end = p + 2;
-		}
-		if (end && end <= n) {
-			io->head = i * (KT_LOOK - 4) + end;
-			return 1;
-		}
-	}
-	return 0;
-}
-
-/* Finds the head that the call begins with, whole: io->head. Not one that others may follow (1xx), nor one that is
- * spread over segments. */
-static __noinline int find_head(struct kt_io *io)
-{
-	__u64 first = first_eight(io);
-	struct kt_io *ctx = io;
-	struct iovec v;
-
-	io->head = 0;
-	io->base = io->at;
-	io->seg_left = io->n;
-	if (io->shape == KT_SEGMENTS) {
-		if (bpf_probe_read_user(&v, sizeof(v), (void *)io->at))
-			return 0;
-		io->base = (__u64)v.iov_base;
-		if (io->seg_left > v.iov_len)
-			io->seg_left = v.iov_len;
-	}
-	if (io->seg_left > HEAD_MAX)
-		io->seg_left = HEAD_MAX;
-	if (is_response(first)) {
-		if (bpf_probe_read_user(io->look, 10, (void *)io->base) || io->look[9] == '1')
-			return 0;
-	}
-	bpf_loop(HEAD_MAX / (KT_LOOK - 4) + 1, look_step, &ctx, 0);
-	return 0;
+		return excluded_types || !body_keep[(dir + 1) & 1];
+	return dir == KT_OUT && (excluded_types || !body_keep[KT_OUT]);
 }
 
 /* A call of which nothing is wanted is told at once, without its bytes; of the end of a chunked body some may have been
@@ -219,27 +151,195 @@ static __noinline int put_bodily(struct kt_io *io, struct kt_conn *c)
 	return ends ? put_chunked_end(c, dir) : 0;
 }
 
-/* Where heads are all that is wanted: how much of the call may be copied (io->budget). True: nothing, and it has been
- * seen to. */
-static __noinline int beyond_head(struct kt_io *io, struct kt_conn *c)
+#define LINE_END 0x0d0a
+#define EMPTY_LINE 0x0d0a0d0aULL
+#define PREAMBLE_MAX 107
+
+/* The first call of a message whose body comes by itself: in one buffer, ending with the head. */
+static __always_inline bool is_head_alone(struct kt_io *io, __u64 begin)
 {
-	if (c->headed) {
-		c->last_five = last_five(io, c->last_five);
-		if (!c->opened || (io->n < BODY_SMALL && c->last_five != CHUNKED_END))
-			return 0;
-		put_bodily(io, c);
-		return 1;
+	__u64 five;
+
+	if ((io->shape == KT_SEGMENTS && io->segments > 1) || !(is_response(begin) || is_request(begin)))
+		return false;
+	five = last_five(io, 0);
+	return (five & 0xffffffff) == EMPTY_LINE && five != CHUNKED_END;
+}
+
+/* What is in the first segment of the call may be a head. Not one that others may follow (1xx). */
+static __always_inline bool at_head(struct kt_io *io, __u64 begin)
+{
+	struct iovec v;
+
+	look_begin(io, 0);
+	io->base = io->at;
+	io->seg_left = io->n;
+	if (io->shape == KT_SEGMENTS) {
+		if (bpf_probe_read_user(&v, sizeof(v), (void *)io->at))
+			return false;
+		io->base = (__u64)v.iov_base;
+		if (io->seg_left > v.iov_len)
+			io->seg_left = v.iov_len;
 	}
-	if (io->n < BODY_SMALL || io->shape == KT_NODATA)
+	if (!is_response(begin))
+		return true;
+	return !bpf_probe_read_user(io->look, 10, (void *)io->base) && io->look[9] != '1';
+}
+
+/* Where it is worth looking for the end of a head: is it in this call? `first`: it is the first of its turn, or of its
+ * message. */
+static __noinline int may_have_head(struct kt_io *io, struct kt_conn *c, bool first)
+{
+	__u64 begin = first ? first_eight(io) : 0;
+
+	if (io->shape == KT_NODATA || (io->n < BODY_SMALL && !is_head_alone(io, begin)))
 		return 0;
-	find_head(io);
-	if (!io->head)
+	/* What looks like a head further on may be part of a body that is wanted. */
+	if (wanted(c, io->dir) && !is_response(begin))
 		return 0;
+	return at_head(io, first ? begin : first_eight(io));
+}
+
+/* It was looked for: how much of the call may be copied (io->budget). */
+static __always_inline void end_at_head(struct kt_io *io, struct kt_conn *c)
+{
+	if (!io->head || (wanted(c, io->dir) && !(io->found & HEAD_UNWANTED)))
+		return;
 	c->headed = 1;
 	c->last_five = last_five(io, 0);
 	if (io->n - io->head >= BODY_SMALL)
 		io->budget = io->head;
+}
+
+/* Of a message whose head is over nothing else is wanted. True: the call has been seen to. */
+static __noinline int beyond_head(struct kt_io *io, struct kt_conn *c)
+{
+	c->last_five = last_five(io, c->last_five);
+	if (!c->opened || (io->n < BODY_SMALL && c->last_five != CHUNKED_END))
+		return 0;
+	put_bodily(io, c);
+	return 1;
+}
+
+/* What a client sends is followed from one request to the next, as long as each is known to end where its head says:
+ * then exactly its body can be left out, and what is pipelined behind it is seen. With chunks or an odd head that is
+ * over. */
+static __always_inline bool follows_requests(struct kt_conn *c, __u32 dir)
+{
+	return have_loop() && dir == KT_IN && (excluded_types || !body_keep[KT_IN]) && body_limits &&
+	       c->origin == KT_ACCEPTED && !c->late && !c->lost;
+}
+
+/* What a load balancer says before the client does (PROXY protocol, versions 1 and 2): nginx reads it, and nothing
+ * else, in one call. */
+static __noinline int pass_preamble(struct kt_io *io, struct kt_conn *c, __u64 first)
+{
+	__u16 length;
+
+	if (c->pos[KT_IN] || io->shape != KT_BUFFER)
+		return 0;
+	if ((first & FIRST(6)) == EIGHT('P', 'R', 'O', 'X', 'Y', ' ', 0, 0)) {
+		if (io->n <= PREAMBLE_MAX && (last_five(io, 0) & 0xffff) == LINE_END)
+			c->next = io->n;
+	} else if (first == EIGHT('\r', '\n', '\r', '\n', 0, '\r', '\n', 'Q')) {
+		if (io->n >= 16 && !bpf_probe_read_user(&length, 2, (void *)(io->at + 14)) &&
+			io->n == 16 + (__u64)bpf_ntohs(length))
+			c->next = io->n;
+	}
 	return 0;
+}
+
+/* Of `n` bytes of an unwanted body, `at` so far into the call, those that are in it are left out; but not the last one
+ * if something follows: that did not begin a call, and is not to look like it. */
+static __always_inline void leave_out(struct kt_io *io, __u64 at, __u64 n)
+{
+	__u64 here = io->n - at;
+
+	if (n < here)
+		here = n - 1;
+	if (io->hole || here < BODY_SMALL || at > io->budget)
+		return;
+	io->hole_at = at;
+	io->hole = here;
+}
+
+/* A head is over. True: and so is what there is to see in this call. */
+static __always_inline bool follow_body(struct kt_io *io, struct kt_conn *c)
+{
+	__u64 begins = c->pos[KT_IN] + io->head;
+
+	c->next = begins + io->length;
+	if (io->length && (!body_keep[KT_IN] || io->found & HEAD_UNWANTED)) {
+		c->skip_from[KT_IN] = begins;
+		c->skip[KT_IN] = c->next;
+		leave_out(io, io->head, io->length);
+	}
+	if (io->n - io->head <= io->length)
+		return true;
+	look_begin(io, io->head + io->length);
+	return false;
+}
+
+/* Behind the head of a request. True: as above. */
+static __always_inline bool follow_on(struct kt_io *io, struct kt_conn *c)
+{
+	if (io->found & HEAD_ODD)
+		return true;
+	if (io->head) {
+		if (io->found & HEAD_CODED)
+			return true;
+		if (!follow_body(io, c))
+			return false;
+	} else {
+		c->next = c->pos[KT_IN] + io->n;
+		c->part = 1;
+		c->length = io->length;
+		c->found = io->found;
+		c->before = io->before;
+		c->fresh = io->fresh;
+	}
+	c->lost = 0;
+	return true;
+}
+
+/* Is there something to look at in this call: the head of a request, or more of it? */
+static __noinline int may_follow(struct kt_io *io, struct kt_conn *c)
+{
+	__u64 pos = c->pos[KT_IN];
+
+	if (c->next >= pos + io->n)
+		return 0;
+	c->lost = 1;
+	if (c->next < pos || io->shape != KT_BUFFER)
+		return 0;
+	look_begin(io, c->next - pos);
+	io->base = io->at;
+	io->seg_left = io->n;
+	if (c->part) {
+		c->part = 0;
+		io->length = c->length;
+		io->found = c->found;
+		io->before = c->before;
+		io->fresh = c->fresh;
+	} else {
+		c->turn = 0;
+		if (io->off && c->skip[KT_IN] == c->next && c->skip_from[KT_IN] <= pos)
+			leave_out(io, 0, io->off);
+	}
+	return 1;
+}
+
+struct look {
+	struct kt_io *io;
+	struct kt_conn *c;
+	bool follows;
+};
+
+static long look_step(__u32 i, struct look *l)
+{
+	if (!look_on(l->io))
+		return 0;
+	return !l->follows || follow_on(l->io, l->c);
 }
 
 /* Whether this call may begin another message in a turn that goes on: the answer to a pipelined request, or the request
@@ -258,6 +358,8 @@ static __noinline int beyond_turn(struct kt_io *io, struct kt_conn *c)
 {
 	__u32 dir = io->dir & 1, keep = wanted(c, dir);
 	__u64 limit = (__u64)TURN_HEAD + keep, turn;
+	struct look l = {.io = io, .c = c};
+	bool first = c->turn_dir != dir || !c->turn, looks = false;
 
 	if (c->turn_dir != dir) {
 		settle(c, !dir);
@@ -266,16 +368,32 @@ static __noinline int beyond_turn(struct kt_io *io, struct kt_conn *c)
 		c->last_five = 0;
 	} else if ((c->turn > TURN_ASK || c->headed) && begins_another(io, c)) {
 		settle(c, dir);
+		first = c->headed;
 		c->turn = c->headed = 0;
 	}
 	if (keep == ~0u)
 		return 0;
+	l.follows = follows_requests(c, dir);
+	if (l.follows)
+		looks = may_follow(io, c);
+	else if (c->turn < limit && looks_for_head(c, dir) && !c->headed)
+		looks = may_have_head(io, c, first);
+	if (looks)
+		bpf_loop(LOOK_STEPS, look_step, &l, 0);
+	if (io->hole) {
+		io->budget = io->hole_at;
+		return 0;
+	}
 	turn = c->turn + io->n;
 	if (c->turn < limit) {
 		if (io->budget > limit - c->turn)
 			io->budget = limit - c->turn;
 		c->turn = turn < ~0u ? turn : ~0u;
-		return heads_only(c, dir) ? beyond_head(io, c) : 0;
+		if (c->headed)
+			return beyond_head(io, c);
+		if (looks && !l.follows)
+			end_at_head(io, c);
+		return 0;
 	}
 	/* Past the end of what is of no use: it is to be seen what follows. */
 	if (c->skip[dir] > c->pos[dir] && c->skip[dir] < c->pos[dir] + io->n)

@@ -261,6 +261,13 @@ static void tell_bodies(struct agent *a)
 		a->source, wanted ? a->config->wire.request_body : 0, wanted ? a->config->wire.response_body : 0);
 }
 
+static void tell_types(struct agent *a)
+{
+	const struct media_types *t = &a->config->wire.exclude_types;
+
+	source__exclude(a->source, t->v, t->n);
+}
+
 /* Tells kernel side and pipeline; what the ring held at that time has been handed on before. */
 static void govern(struct agent *a, uint64_t now_ns)
 {
@@ -355,6 +362,7 @@ static void reload(struct agent *a)
 	conns__set_bodies(a->conns, a->config->wire.request_body, a->config->wire.response_body);
 	conns__set_exclude_types(a->conns, a->config->wire.exclude_types);
 	tell_bodies(a);
+	tell_types(a);
 	config__free(fresh);
 	log_info("config", "configuration reloaded (identification, masks, bodies, sampling, filters, log level)");
 	if (restart)
@@ -471,6 +479,7 @@ static int run_live(struct agent *a)
 	err = watch(a, source__fd(a->source));
 	if (!err) {
 		tell_bodies(a);
+		tell_types(a);
 		err = source__activate(a->source);
 	}
 	if (err) {

@@ -1,7 +1,10 @@
 /* left_out: with bodies left out, every exchange is what it would be without: its heads, its end, the length of its
  * bodies and as much of them as is wanted (-k BYTES), whatever calls the bytes come in. An actor process (watched)
  * speaks a random script of HTTP/1 or HTTP/2 in random calls; we are the other end and know the script, too. What the
- * source says goes through the real wire. left_out [-f FEATURES-TO-DO-WITHOUT] [-s SEED] [-n SCRIPTS] [-k BYTES]
+ * source says goes through the real wire. With -x bodies of some media types are not wanted, requests come behind
+ * bodies (long ones with -k 0), and heads and bodies are odder. left_out [-f FEATURES-TO-DO-WITHOUT] [-s SEED] [-n
+ * SCRIPTS]
+ * [-k BYTES] [-x]
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -37,7 +40,9 @@ struct turn {
 
 struct body_seen {
 	uint64_t len;
-	unsigned char first; /* its bytes go up from there */
+	unsigned char first; /* its bytes go up from there … */
+	bool evil;	     /* … or are those of messages that are none */
+	bool excluded;	     /* by its type */
 	bool framed;	     /* chunked: where it is left out, its length counts framing, too */
 	bool outrun;	     /* the answer was there before all of it was */
 };
@@ -46,6 +51,7 @@ struct call_said {
 	char target[32];
 	unsigned status;
 	struct body_seen req, resp;
+	bool refused; /* nobody knows where the request ends */
 };
 
 struct script {
@@ -55,9 +61,39 @@ struct script {
 	struct call_said calls[CALLS_MAX];
 	unsigned ncalls;
 	bool h2, upstream;
+	bool plain;    /* requests are read into one buffer, as nginx does */
+	bool followed; /* … and each says plainly where it ends, so far */
 };
 
 static uint32_t keep = 100000; /* of a body */
+static bool exclude, loopless;
+static char *const exclude_list[] = {
+	"image/*", "Application/PDF", "text/x-0123456789012345678901234567890123456789012345678901234567890"};
+#define EXCLUDED (sizeof(exclude_list) / sizeof(*exclude_list))
+static const struct {
+	const char *line;
+	bool excluded;
+} types[] = {
+	{"Content-Type: application/json", false},
+	{"content-type:image/png", true},
+	{"CONTENT-TYPE: Image/GIF;x=y", true},
+	{"Content-Type: application/pdf  ", true},
+	{"Content-Type: application/pdfx", false},
+	{"Content-Type:  \timage/png", true},
+	{"Content-Type: text/plain, image/png", true},
+	{"Content-Type: text/plain; a=\"x, image/png\"", false},
+	{"X-Content-Type: image/png", false},
+	{"Content-Type-X: image/png", false},
+	{"Content-Type: image", false},
+	{"Content-Type: imag/e", false},
+	{"Content-Type: text/x-012345678901234567890123456789012345678901234567890123456789", false},
+	{"Content-Type: text/x-0123456789012345678901234567890123456789012345678901234567890", true},
+	{"Content-Type: text/x-01234567890123456789012345678901234567890123456789012345678901", false},
+	{"Content-Type: application/x-01234567890123456789012345678901234567890123456789012345678901", false},
+};
+
+static const char evil[] = "POST /0/evil HTTP/1.1\r\nContent-Type: image/png\r\nContent-Length: 70000\r\n\r\n"
+			   "HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 3000\r\n\r\n0\r\n\r\n";
 
 static uint64_t rng_state;
 
@@ -97,6 +133,11 @@ static void put_text(struct script *s, const char *text)
 	put(s, text, strlen(text));
 }
 
+static unsigned char body_byte(const struct body_seen *b, uint64_t at)
+{
+	return b->evil ? (unsigned char)evil[at % (sizeof(evil) - 1)] : (unsigned char)(b->first + at * 7 + (at >> 10));
+}
+
 /* The body's bytes from `at` on. */
 static void put_body(struct script *s, const struct body_seen *b, uint64_t at, size_t n)
 {
@@ -106,7 +147,7 @@ static void put_body(struct script *s, const struct body_seen *b, uint64_t at, s
 		size_t m = n < sizeof(piece) ? n : sizeof(piece);
 
 		for (size_t i = 0; i < m; i++)
-			piece[i] = (unsigned char)(b->first + (at + i) * 7 + ((at + i) >> 10));
+			piece[i] = body_byte(b, at + i);
 		put(s, piece, m);
 		at += m;
 		n -= m;
@@ -144,23 +185,68 @@ static struct call_said *new_call(struct script *s)
 		c->status = 200;
 	c->req = (struct body_seen){.len = below(3) ? 0 : some_length(), .first = (unsigned char)rng()};
 	c->resp = (struct body_seen){.len = some_length(), .first = (unsigned char)rng()};
+	c->req.evil = exclude && !below(4);
+	c->resp.evil = exclude && !below(4);
+	c->refused = false;
 	s->ncalls++;
 	return c;
 }
 
 /* HTTP/1. */
 
+static void put_fields(struct script *s)
+{
+	char line[700];
+
+	for (unsigned n = exclude ? (unsigned)below(4) : 0; n; n--) {
+		unsigned length = (unsigned)below(below(3) ? 40 : 600);
+
+		snprintf(line, sizeof(line), "%s: %*s\r\n", below(2) ? "X-Padding" : "Cookie", (int)length, "x");
+		put_text(s, line);
+	}
+}
+
+static void put_type(struct script *s, struct body_seen *b)
+{
+	size_t i = exclude ? below(2 * sizeof(types) / sizeof(*types)) : ~0ul;
+
+	if (i >= sizeof(types) / sizeof(*types))
+		return;
+	b->excluded = types[i].excluded;
+	put_text(s, types[i].line);
+	put_text(s, "\r\n");
+}
+
+/* The rest of the head. */
+static void put_length(struct script *s, const struct body_seen *b, bool odd)
+{
+	static const char *const names[] = {"Content-Length: ", "content-length:", "CONTENT-LENGTH: "};
+	char line[64];
+
+	snprintf(line, sizeof(line),
+		odd && below(2) ? "%s  %llu\r\n"
+		: odd		? "%s%llu\n"
+				: "%s%llu\r\n",
+		names[exclude ? below(3) : 0], (unsigned long long)b->len);
+	put_text(s, line);
+	put_fields(s);
+	put_text(s, "\r\n");
+}
+
 static void put_message_body(struct script *s, struct body_seen *b, bool chunked)
 {
 	char line[64];
 
+	put_fields(s);
+	put_type(s, b);
 	if (!chunked) {
-		snprintf(line, sizeof(line), "Content-Length: %llu\r\n\r\n", (unsigned long long)b->len);
-		put_text(s, line);
+		put_length(s, b, false);
 		put_body(s, b, 0, b->len);
 		return;
 	}
+	/* Where chunks are left out their end is found by what it looks like. */
 	b->framed = true;
+	b->evil = false;
 	put_text(s, "Transfer-Encoding: chunked\r\n\r\n");
 	for (uint64_t at = 0; at < b->len;) {
 		uint64_t n = 1 + below(below(4) ? 9000 : 70000);
@@ -182,10 +268,76 @@ static void h1_request(struct script *s, struct call_said *c)
 
 	snprintf(line, sizeof(line), "%s %s HTTP/1.1\r\nHost: a\r\n", c->req.len ? "POST" : "GET", c->target);
 	put_text(s, line);
-	if (c->req.len)
-		put_message_body(s, &c->req, below(2));
-	else
+	if (c->req.len) {
+		bool chunked = below(2);
+
+		s->followed &= !chunked;
+		put_message_body(s, &c->req, chunked);
+	} else {
+		put_fields(s);
 		put_text(s, "\r\n");
+	}
+}
+
+/* With others behind it, whatever the kernel makes of it. */
+static void h1_pipelined(struct script *s, struct call_said *c)
+{
+	static const char *const methods[] = {"POST", "PUT", "GET", "DELETE", "PROPFIND"};
+	bool odd = !below(12);
+	char line[128];
+
+	s->followed &= !odd;
+	c->req.len = below(s->followed && !keep && below(2) ? 200000 : 3000);
+	snprintf(line, sizeof(line), "%s %s HTTP/1.1\r\nHost: a\r\n", methods[below(5)], c->target);
+	put_text(s, line);
+	put_fields(s);
+	if (c->req.len || below(2)) {
+		put_type(s, &c->req);
+		put_length(s, &c->req, odd);
+		put_body(s, &c->req, 0, c->req.len);
+	} else {
+		put_text(s, "\r\n");
+	}
+}
+
+/* Its body comes when it is asked for. */
+static void h1_expects(struct script *s, struct call_said *c)
+{
+	char line[128];
+
+	c->req.len = below(2) ? below(3000) : some_length();
+	snprintf(line, sizeof(line), "POST %s HTTP/1.1\r\nExpect: 100-continue\r\n", c->target);
+	put_text(s, line);
+	put_type(s, &c->req);
+	put_length(s, &c->req, false);
+	if (!c->req.len)
+		return;
+	begin(s, false);
+	put_text(s, "HTTP/1.1 100 Continue\r\n\r\n");
+	begin(s, true);
+	put_body(s, &c->req, 0, c->req.len);
+}
+
+/* nginx answers 400 and closes. */
+static void h1_refused(struct script *s, struct call_said *c)
+{
+	static const char *const heads[] = {"Content-Length: 40000\r\nContent-Length: 40000\r\n\r\n",
+		"Content-Length: 10\r\nContent-Length: 40000\r\n\r\n",
+		"Content-Length: 40000\r\nTransfer-Encoding: chunked\r\n\r\n", "Content-Length: 40000 1\r\n\r\n",
+		"Content-Length: +40000\r\n\r\n", "Content-Length: 99999999999999999999\r\n\r\n",
+		"Content-Length: \r\n\r\n"};
+	char line[64];
+
+	c->refused = true;
+	c->status = 400;
+	snprintf(line, sizeof(line), "POST %s HTTP/1.1\r\n", c->target);
+	put_text(s, line);
+	put_text(s, heads[below(7)]);
+	c->req.evil = true;
+	put_body(s, &c->req, 0, below(50000));
+	begin(s, false);
+	put_text(s, "HTTP/1.1 400 No\r\nConnection: close\r\n");
+	put_message_body(s, &c->resp, false);
 }
 
 static void h1_response(struct script *s, struct call_said *c)
@@ -216,28 +368,53 @@ static void answer_early(struct script *s, struct call_said *c)
 	c->req.outrun = true;
 }
 
+static void put_preamble(struct script *s)
+{
+	static const char v2[] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\1\2\3\4\5\6\7\x8\0\1\0\2";
+
+	begin(s, true);
+	if (below(2))
+		put_text(s, "PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n");
+	else
+		put(s, v2, sizeof(v2) - 1);
+}
+
 static void h1_script(struct script *s)
 {
 	unsigned n = 1 + (unsigned)below(6);
 
+	if (exclude && !s->upstream && !below(3))
+		put_preamble(s);
 	for (unsigned i = 0; i < n; i++) {
 		/* A client may ask for several things at once; those that bring bodies wait for their turn. */
 		unsigned at_once = s->upstream || below(4) ? 1 : 2 + (unsigned)below(12);
 		struct call_said *c = &s->calls[s->ncalls];
 
+		bool expects = exclude && at_once == 1 && !s->upstream && !below(6);
+
 		begin(s, true);
 		for (unsigned j = 0; j < at_once; j++) {
 			struct call_said *one = new_call(s);
 
-			if (at_once > 1)
-				one->req.len = 0;
-			h1_request(s, one);
+			if (expects) {
+				h1_expects(s, one);
+			} else if (at_once > 1 && exclude) {
+				h1_pipelined(s, one);
+			} else {
+				if (at_once > 1)
+					one->req.len = 0;
+				h1_request(s, one);
+			}
 		}
 		/* nginx writes each of them by itself, so each is a turn of its own here. */
 		for (unsigned j = 0; j < at_once; j++)
 			h1_response(s, &c[j]);
-		if (at_once == 1 && c->req.len && !s->upstream && !below(3))
+		if (at_once == 1 && !expects && c->req.len && !s->upstream && !below(3))
 			answer_early(s, c);
+	}
+	if (exclude && !s->upstream && !below(4)) {
+		begin(s, true);
+		h1_refused(s, new_call(s));
 	}
 }
 
@@ -386,6 +563,8 @@ static void write_script(struct script *s, uint64_t seed)
 		rng();
 	s->h2 = below(2);
 	s->upstream = below(2);
+	s->plain = exclude && below(4);
+	s->followed = s->plain && !loopless;
 	if (s->h2)
 		h2_script(s);
 	else
@@ -443,14 +622,16 @@ static void act_write(int fd, const char *p, size_t n)
 	}
 }
 
-static void act_read(int fd, const char *want, size_t n)
+static void act_read(int fd, const char *want, size_t n, bool plain)
 {
 	static char room[300000];
 
 	while (n) {
-		size_t m = call_size(n);
+		bool whole = plain && n <= 107; /* as it reads what a load balancer says first */
+		size_t m = whole ? n : call_size(n);
 		struct iovec v[2] = {{room, m / 3}, {room + m / 3, m - m / 3}};
-		ssize_t r = below(2) ? readv(fd, v, 2) : recv(fd, room, m, below(2) ? MSG_WAITALL : 0);
+		ssize_t r =
+			!plain && below(2) ? readv(fd, v, 2) : recv(fd, room, m, whole || below(2) ? MSG_WAITALL : 0);
 
 		if (r <= 0)
 			die("read");
@@ -495,7 +676,7 @@ static void act(int channel, int listener, uint16_t port)
 			if (t->request == s.upstream)
 				act_write(fd, s.bytes.p + t->off, t->n);
 			else
-				act_read(fd, s.bytes.p + t->off, t->n);
+				act_read(fd, s.bytes.p + t->off, t->n, s.plain && !s.upstream);
 		}
 		if (write(channel, &seed, sizeof(seed)) != sizeof(seed) || read(channel, &seed, sizeof(seed)) <= 0)
 			die("channel");
@@ -522,7 +703,7 @@ static void complain(const struct call_said *c, const char *what, uint64_t got, 
 
 static void judge_body(const struct call_said *c, const char *what, const struct message *m, const struct body_seen *b)
 {
-	uint64_t want = script.upstream ? 0 : b->len < keep ? b->len : keep;
+	uint64_t want = script.upstream || b->excluded ? 0 : b->len < keep ? b->len : keep;
 
 	if (m->end != MSG_COMPLETE)
 		complain(c, what, m->end, MSG_COMPLETE);
@@ -534,7 +715,7 @@ static void judge_body(const struct call_said *c, const char *what, const struct
 	if (b->len <= keep && m->body.n != want)
 		complain(c, what, m->body.n, want);
 	for (size_t i = 0; i < m->body.n; i++)
-		if ((unsigned char)m->body.p[i] != (unsigned char)(b->first + i * 7 + (i >> 10))) {
+		if ((unsigned char)m->body.p[i] != body_byte(b, i)) {
 			complain(c, what, i, b->len);
 			break;
 		}
@@ -556,7 +737,8 @@ static void on_done(void *ctx, struct exchange *x)
 
 		if (x->resp.status != c->status)
 			complain(c, "status", x->resp.status, c->status);
-		judge_body(c, "request", &x->req, &c->req);
+		if (!c->refused)
+			judge_body(c, "request", &x->req, &c->req);
 		judge_body(c, "response", &x->resp, &c->resp);
 		judged++;
 	} else if (!wrong[0]) {
@@ -652,6 +834,8 @@ static void run(uint64_t seed, int channel, int listener, uint16_t port, struct 
 	limits.total_bytes = 1u << 30;
 	limits.conn_bytes = 1u << 30;
 	limits.request_body = limits.response_body = keep;
+	if (exclude)
+		limits.exclude_types = (struct media_types){.v = exclude_list, .n = EXCLUDED};
 	conns = conns__new(&limits, sink, (struct conn_ignore_sink){.fn = on_ignore, .skip = on_skip});
 	judged = 0;
 	wrong[0] = '\0';
@@ -716,7 +900,7 @@ int main(int argc, char **argv)
 
 	capture_options_default(&o);
 	log_set_level(LOG_LVL_ERR);
-	while ((c = getopt(argc, argv, "f:s:n:k:")) != -1) {
+	while ((c = getopt(argc, argv, "f:s:n:k:x")) != -1) {
 		if (c == 'f')
 			o.force = optarg;
 		else if (c == 's')
@@ -725,7 +909,10 @@ int main(int argc, char **argv)
 			n = strtoull(optarg, NULL, 0);
 		else if (c == 'k')
 			keep = (uint32_t)strtoul(optarg, NULL, 0);
+		else if (c == 'x')
+			exclude = true;
 	}
+	loopless = o.force && strstr(o.force, "loop");
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	buf__init(&script.bytes, 1u << 30);
 	listener = open_listener(&theirs);
@@ -747,6 +934,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	source__bodies(source, keep, keep);
+	if (exclude)
+		source__exclude(source, exclude_list, EXCLUDED);
 	source__activate(source);
 	source__poll(source, 0);
 	for (uint64_t i = 0; i < n; i++) {

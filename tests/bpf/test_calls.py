@@ -16,7 +16,9 @@ WAYS = {
     "opens": [""],
     "rooms": [""],
     "left_out": ["", "loop,task_pt_regs,exact_room"],
-    "left_out -k 0": ["", "loop"],
+    "left_out -k 0": ["loop"],
+    "left_out -k 0 -x": [""],
+    "left_out -x": [""],
     # A call behind the rest of a long body that was answered early; the end of chunks in the call of which only the first bytes
     # are copied.
     "left_out -s 1076 -n 1": [""],

@@ -4,11 +4,13 @@
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <linux/types.h>
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "capture.h"
 #include "capture/features.h"
 #include "capture/loopless.h"
 #include "kongtap.skel.h"

@@ -454,6 +454,36 @@ void kernel__bodies(struct kernel *k, uint32_t request, uint32_t response)
 	__atomic_store_n(&k->skel->bss->body_limits, 1, __ATOMIC_RELEASE);
 }
 
+/* False: it does not fit, and so must not match what only begins like it. */
+static bool fill_type(struct kt_type *t, struct span name)
+{
+	bool star = name.n && name.p[name.n - 1] == '*';
+	size_t n = star ? name.n - 1 : name.n;
+
+	if (n > KT_TYPE_LEN - 1)
+		return false;
+	*t = (struct kt_type){0};
+	memset(t->mask, 0xff, star ? n : KT_TYPE_LEN);
+	for (size_t i = 0; i < n; i++)
+		((char *)t->type)[i] = (char)ascii_lower((unsigned char)name.p[i]);
+	return true;
+}
+
+void kernel__exclude(struct kernel *k, char *const *types, size_t n)
+{
+	struct kt_type list[KT_TYPES] = {0};
+	uint32_t count = 0;
+
+	for (size_t i = 0; i < n && count < KT_TYPES; i++)
+		count += fill_type(&list[count], span_str(types[i]));
+	if (k->skel->bss->excluded_types == count && memcmp(k->skel->bss->excluded, list, sizeof(list)) == 0)
+		return;
+	__atomic_store_n(&k->skel->bss->excluded_types, 0, __ATOMIC_RELEASE);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	memcpy(k->skel->bss->excluded, list, sizeof(list));
+	__atomic_store_n(&k->skel->bss->excluded_types, count, __ATOMIC_RELEASE);
+}
+
 int kernel__owed(const struct kernel *k, const struct conn_key *key, enum direction dir, struct kernel_owed *ret)
 {
 	struct kt_owed o = {

@@ -42,6 +42,9 @@ void kernel__sweep(struct kernel *k, uint32_t pid);
 /* How much of a body is wanted, on client legs; of those on upstream legs nothing is. The kernel copies no more, or not
  * much more, from here on; until this is called it copies everything. */
 void kernel__bodies(struct kernel *k, uint32_t request, uint32_t response);
+/* Of bodies of these media types (type/subtype or type/star, no parameters) nothing is wanted; replaces what was said
+ * before. In force after kernel__bodies only. What is too long for the kernel's list, or beyond KT_TYPES, is copied. */
+void kernel__exclude(struct kernel *k, char *const *types, size_t n);
 /* What the kernel has passed over in a direction and not told yet. 0; -ENOENT: the connection is over. */
 struct kernel_owed {
 	uint64_t pos;  /* after the last byte that moved */

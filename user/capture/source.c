@@ -20,6 +20,12 @@ void source__ignore(struct source *s, const struct conn_key *key)
 	s->ops->ignore(s, key);
 }
 
+void source__exclude(struct source *s, char *const *types, size_t n)
+{
+	if (s->ops->exclude)
+		s->ops->exclude(s, types, n);
+}
+
 void source__bodies(struct source *s, uint32_t request, uint32_t response)
 {
 	if (s->ops->bodies)

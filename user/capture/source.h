@@ -52,6 +52,10 @@ void source__over(struct source *s, const struct conn_key *key);
 /* Bytes that are wanted of a body on a client leg; of those on upstream legs none are. From here on the kernel copies
  * not much more: what it leaves out comes as gaps (GAP_LIMIT). Until then it copies everything. Ignored by a replay. */
 void source__bodies(struct source *s, uint32_t request, uint32_t response);
+/* Media types (type/subtype, or type/star) of which no body is wanted, from now on, in place of those said before: the
+ * kernel leaves out what it sees to be one, which is not all of them. Borrowed until it returns. Ignored by a replay.
+ */
+void source__exclude(struct source *s, char *const *types, size_t n);
 /* Workers being watched. */
 size_t source__workers(const struct source *s);
 

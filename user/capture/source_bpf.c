@@ -358,6 +358,11 @@ static void bpf_bodies(struct source *base, uint32_t request, uint32_t response)
 	kernel__bodies(self(base)->kernel, request, response);
 }
 
+static void bpf_exclude(struct source *base, char *const *types, size_t n)
+{
+	kernel__exclude(self(base)->kernel, types, n);
+}
+
 static void bpf_over(struct source *base, const struct conn_key *key)
 {
 	kernel__over(self(base)->kernel, key);
@@ -456,6 +461,7 @@ static const struct source_ops source_bpf_ops = {
 	.skip = bpf_skip,
 	.over = bpf_over,
 	.bodies = bpf_bodies,
+	.exclude = bpf_exclude,
 	.workers = bpf_workers,
 	.wall_offset = bpf_wall_offset,
 	.each_tls = bpf_each_tls,

@@ -16,6 +16,7 @@ struct source_ops {
 	void (*skip)(struct source *s, const struct conn_key *key, const struct byte_range useless[2]);
 	void (*over)(struct source *s, const struct conn_key *key);
 	void (*bodies)(struct source *s, uint32_t request, uint32_t response);
+	void (*exclude)(struct source *s, char *const *types, size_t n);
 	void (*each_tls)(const struct source *s, void (*fn)(void *ctx, const struct source_tls *t), void *ctx);
 	void (*ring)(struct source *s, uint64_t *ret_size, uint64_t *ret_peak);
 	void (*count)(struct source *s);

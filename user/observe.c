@@ -5,11 +5,13 @@
 static void tell_tls(void *ctx, const struct source_tls *t)
 {
 	struct gauges *g = ctx;
-	struct tls_gauge *row = &g->tls[g->ntls];
+	struct tls_gauge *row;
 
-	if (g->ntls == OPS_WORKERS_MAX)
+	if (g->ntls == OPS_WORKERS_MAX) {
+		g->tls_beyond[tls_placement_of(t->probed, t->placed)]++;
 		return;
-	g->ntls++;
+	}
+	row = &g->tls[g->ntls++];
 	row->pid = t->pid;
 	row->probed = t->probed;
 	row->placed = t->placed;

@@ -191,9 +191,13 @@ static void test_bounded_labels(void **state)
 		snprintf(name, sizeof(name), "VERB%d", i);
 		tally__event(&view.tally, &e);
 	}
+	add_library("/not/seen", false, false);
+	view.snap.gauges.tls_beyond[TLS_NONE] = 2;
 	many = lint_text(render(false), false);
-	assert_int_equal(many, few + 1);
-	assert_non_null(strstr(out.p, "kongtap_tls_workers{library=\"others\",placement=\"unknown\"} 60\n"));
+	assert_int_equal(many, few + 2);
+	/* The worker whose TLS is not seen is told apart, wherever it stands: that is what the alert asks for. */
+	assert_non_null(strstr(out.p, "kongtap_tls_workers{library=\"others\",placement=\"entry_and_return\"} 60\n"));
+	assert_non_null(strstr(out.p, "kongtap_tls_workers{library=\"others\",placement=\"none\"} 3\n"));
 }
 
 /* Each counter of the agent is told, once. */

@@ -6,11 +6,20 @@
 
 #include "base/span.h"
 
-#define OPS_WORKERS_MAX 128
+#define OPS_WORKERS_MAX 512
 #define OPS_TLS_TEXT 256
 
 enum collector_state { COLLECTOR_IDLE = 0, COLLECTOR_OK, COLLECTOR_RETRYING, COLLECTOR_REFUSED, COLLECTOR_OFF };
 #define COLLECTOR_STATES 5
+
+/* Where the probes in a worker's TLS library are; none: its TLS is not seen. */
+enum tls_placement { TLS_NONE = 0, TLS_INSIDE, TLS_ENTRY_AND_RETURN };
+#define TLS_PLACEMENTS 3
+
+static inline enum tls_placement tls_placement_of(bool probed, bool placed)
+{
+	return !probed ? TLS_NONE : placed ? TLS_INSIDE : TLS_ENTRY_AND_RETURN;
+}
 
 /* How the TLS of one worker is captured. */
 struct tls_gauge {
@@ -34,6 +43,7 @@ struct gauges {
 	char error[128];  /* of the last failure */
 	uint64_t queued_events, queued_bytes, queue_limit_bytes;
 	uint64_t spooled_events, spooled_bytes, spool_limit_bytes;
+	uint64_t tls_beyond[TLS_PLACEMENTS]; /* workers that have no room in `tls` */
 	uint32_t ntls;
 	struct tls_gauge tls[OPS_WORKERS_MAX];
 };

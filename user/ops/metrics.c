@@ -113,17 +113,21 @@ static void put_overhead(struct expose *x, const struct gauges *g)
 		1u << governor_shift(g->govern_level));
 }
 
-static const char *placement_of(const struct tls_gauge *t)
+static enum tls_placement placement_of(const struct tls_gauge *t)
 {
-	return !t->probed ? "none" : t->placed ? "inside" : "entry_and_return";
+	return tls_placement_of(t->probed, t->placed);
+}
+
+static bool alike(const struct tls_gauge *a, const struct tls_gauge *b)
+{
+	return placement_of(a) == placement_of(b) && !strcmp(a->library, b->library);
 }
 
 /* Has an earlier row the same labels? Then it has counted this one. */
 static bool counted_before(const struct gauges *g, uint32_t i)
 {
 	for (uint32_t j = 0; j < i; j++)
-		if (!strcmp(g->tls[i].library, g->tls[j].library) &&
-			!strcmp(placement_of(&g->tls[i]), placement_of(&g->tls[j])))
+		if (alike(&g->tls[i], &g->tls[j]))
 			return true;
 	return false;
 }
@@ -133,17 +137,19 @@ static uint64_t count_like(const struct gauges *g, uint32_t i)
 	uint64_t n = 0;
 
 	for (uint32_t j = i; j < g->ntls; j++)
-		n += !strcmp(g->tls[i].library, g->tls[j].library) &&
-		     !strcmp(placement_of(&g->tls[i]), placement_of(&g->tls[j]));
+		n += alike(&g->tls[i], &g->tls[j]);
 	return n;
 }
 
 static void put_tls(struct expose *x, const struct gauges *g)
 {
+	static const char *const placements[TLS_PLACEMENTS] = {"none", "inside", "entry_and_return"};
 	static const char name[] = "kongtap_tls_workers";
 	char labels[OPS_TLS_TEXT * 2 + 64];
-	uint64_t others = 0;
+	uint64_t others[TLS_PLACEMENTS];
 	unsigned rows = 0;
+
+	memcpy(others, g->tls_beyond, sizeof(others));
 
 	expose__family(x, name, METRIC_GAUGE,
 		"workers by TLS library and where its probes are: inside (cheap), entry_and_return, none (its TLS is "
@@ -154,16 +160,19 @@ static void put_tls(struct expose *x, const struct gauges *g)
 		if (counted_before(g, i))
 			continue;
 		if (rows++ >= LIBRARIES_MAX) {
-			others += count_like(g, i);
+			others[placement_of(&g->tls[i])] += count_like(g, i);
 			continue;
 		}
 		expose_label(labels, sizeof(labels) - 48, "library", span_str(g->tls[i].library));
 		at = strlen(labels);
-		snprintf(labels + at, sizeof(labels) - at, ",placement=\"%s\"", placement_of(&g->tls[i]));
+		snprintf(labels + at, sizeof(labels) - at, ",placement=\"%s\"", placements[placement_of(&g->tls[i])]);
 		expose__u64(x, name, labels, count_like(g, i));
 	}
-	if (others)
-		expose__u64(x, name, "library=\"others\",placement=\"unknown\"", others);
+	for (unsigned i = 0; i < TLS_PLACEMENTS; i++) {
+		snprintf(labels, sizeof(labels), "library=\"others\",placement=\"%s\"", placements[i]);
+		if (others[i])
+			expose__u64(x, name, labels, others[i]);
+	}
 }
 
 static void put_delivery(struct expose *x, const struct gauges *g)

@@ -55,7 +55,6 @@ struct agent {
 	int64_t wall_offset;
 	uint64_t now, last_tick; /* time of the records, monotonic ns */
 	uint64_t last_status;
-	unsigned long record_failures;
 	uint64_t left_in_spool; /* events, at the end */
 
 	pthread_mutex_t remote_lock;
@@ -142,9 +141,22 @@ static void record(struct agent *a, const struct record *rec)
 {
 	int err = a->recorder ? recorder__write(a->recorder, rec) : 0;
 
-	if (err && log_rate(&a->record_failures))
-		log_err("record", "cannot write to %s: %s; the recording ends here, capture goes on",
-			a->config->record_file, strerror(-err));
+	if (!err)
+		return;
+	log_err("record", "cannot write to %s: %s; the recording ends here, capture goes on", a->config->record_file,
+		strerror(-err));
+	recorder__close(a->recorder);
+	a->recorder = NULL;
+}
+
+static void end_recording(struct agent *a)
+{
+	int err = recorder__close(a->recorder);
+
+	a->recorder = NULL;
+	if (err)
+		log_err("record", "cannot write to %s: %s; the recording is not whole", a->config->record_file,
+			strerror(-err));
 }
 
 static void log_govern(const struct rec_govern *g)
@@ -577,6 +589,7 @@ int agent__run(struct agent *a)
 	source__count(a->source);
 	notify__stopping(a->notify, "delivering what is queued");
 	ops__set_ready(a->ops, "stopping: delivering what is queued");
+	end_recording(a);
 	conns__flush(a->conns, a->now);
 	join__flush(a->join);
 	if (a->shipper)

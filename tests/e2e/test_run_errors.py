@@ -201,10 +201,12 @@ def full_disk(t):
         small.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", small], check=True)
         try:
-            with Agent("--prefix", gateway.prefix, "--output", "jsonl", "--output-file", small / "events.jsonl") as agent:
+            with Agent("--prefix", gateway.prefix, "--output", "jsonl", "--output-file", small / "events.jsonl",
+                       "--record", small / "record.jsonl") as agent:
                 agent.wait_ready()
                 send(gateway, directory, 300)
-                agent.wait_line(r"(?i)(no space|disk|full)", 15)
+                agent.wait_line(r"cannot write events to .*No space", 15)
+                t.equal("full disk: the end of the recording is said once", agent.stderr.count("the recording ends here"), 1)
                 t.check("full disk: says so", str(small) in agent.stderr or "events.jsonl" in agent.stderr, agent.stderr[-400:])
                 said = len(agent.stderr.splitlines())
                 send(gateway, directory, 300)

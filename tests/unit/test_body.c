@@ -177,6 +177,23 @@ static void test_codings(void **state)
 	size_t a = encode("gzip", "[1,", 3, z, sizeof(z)), b = encode("gzip", "2]", 2, z + a, sizeof(z) - a);
 	body_of("application/json", "x-gzip", z, a + b);
 	assert_json("[1,2]");
+	/* What follows the last one and is none is left away (gzip(1), gzread), and not passed on. */
+	static const char *const behind[] = {"", "\x1f", "\x1fx", "\n", "secret"};
+	for (size_t i = 0; i < sizeof(behind) / sizeof(behind[0]); i++) {
+		size_t n = strlen(behind[i]) + 1; /* with a zero, as tapes had them */
+
+		memcpy(z + a + b, behind[i], n);
+		for (size_t cut = 0; cut <= n; cut++) {
+			body_of("application/json", "gzip", z, a + b + cut);
+			assert_json("[1,2]");
+		}
+	}
+	/* One that begins there and is not whole is damage. */
+	body_of("application/json", "gzip", z, a + 5);
+	assert_base64(z, a + 5);
+	memcpy(z + a + b, "\x1f\x8bxxxxxxxxxx", 12);
+	body_of("application/json", "gzip", z, a + b + 12);
+	assert_base64(z, a + b + 12);
 	opt.disable_gzip_payload_decompression = true;
 	apply();
 	body_of("application/json", "gzip", z, a + b);

@@ -97,7 +97,13 @@ static int zlib_reset(struct decoder *d, int bits)
 	return 0;
 }
 
-/* One zlib stream, or several gzip members one behind the other (RFC 1952, 2.2). */
+static bool is_gzip(const z_stream *z)
+{
+	return z->avail_in > 1 && z->next_in[0] == 0x1f && z->next_in[1] == 0x8b;
+}
+
+/* One zlib stream, or several gzip members one behind the other (RFC 1952, 2.2). What follows the last member and does
+ * not begin as one does is left away, as gzip(1) and zlib's gzread do. */
 static int run_zlib(struct decoder *d, struct span in, int bits, bool members, struct buf *out)
 {
 	bool end = false;
@@ -109,9 +115,9 @@ static int run_zlib(struct decoder *d, struct span in, int bits, bool members, s
 		r = zlib_step(d, out, &end);
 		if (r < 0 || !end)
 			continue;
-		if (!d->zlib.avail_in)
+		if (!d->zlib.avail_in || (members && !is_gzip(&d->zlib)))
 			return 0;
-		r = members ? inflateReset(&d->zlib) == Z_OK ? 0 : -EBADMSG : -EBADMSG;
+		r = members && inflateReset(&d->zlib) == Z_OK ? 0 : -EBADMSG;
 	}
 	return r;
 }

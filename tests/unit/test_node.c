@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -15,6 +16,7 @@
 
 #include "capture/node.h"
 #include "capture/procfs.h"
+#include "capture/tls_attach.h"
 #include "capture/tlslib.h"
 
 static void titles(void **state)
@@ -134,6 +136,45 @@ static void maps(void **state)
 	shared(&l, true, "/usr/sbin/nginx", true);
 	shared(&l, true, "/usr/local/bin/nginx", true);
 	shared(&l, true, "/usr/local/openresty/nginx/sbin/nginx", false);
+}
+
+/* Who is gone has no TLS that anybody misses; of who lives it is said why it cannot be seen. */
+static void gone_or_not(void **state)
+{
+	static const struct features none;
+	struct tls_attach *t = tls_attach__new(NULL, &none);
+	struct rlimit old, few;
+	struct tls_plan plan;
+	int planned, attached, lowest = dup(0);
+	siginfo_t si;
+	pid_t pid = fork();
+
+	(void)state;
+	assert_non_null(t);
+	assert_true(pid >= 0 && lowest >= 0);
+	if (!pid)
+		_exit(0);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT), 0);
+	assert_int_equal(tls_plan(&none, (uint32_t)pid, &plan, NULL), -ESRCH);
+	assert_int_equal(tls_attach__process(t, (uint32_t)pid, false, &plan), -ESRCH);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(tls_plan(&none, (uint32_t)pid, &plan, NULL), -ESRCH);
+	assert_int_equal(tls_attach__process(t, (uint32_t)pid, false, &plan), -ESRCH);
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	few = (struct rlimit){.rlim_cur = (rlim_t)lowest, .rlim_max = old.rlim_max};
+	close(lowest);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	memset(&plan, 0xff, sizeof(plan));
+	planned = tls_plan(&none, (uint32_t)getpid(), &plan, NULL);
+	attached = tls_attach__process(t, (uint32_t)getpid(), false, &plan);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(planned, 0);
+	assert_int_equal(attached, 0);
+	assert_int_equal(plan.n, 0);
+	assert_string_equal(plan.text, "its TLS library cannot be looked for: Too many open files");
+	assert_string_equal(plan.lib.path, "");
+	tls_attach__free(t);
 }
 
 static bool find_us(void *ctx, uint32_t pid)
@@ -359,6 +400,7 @@ int main(void)
 		cmocka_unit_test(titles),
 		cmocka_unit_test(cgroups),
 		cmocka_unit_test(maps),
+		cmocka_unit_test(gone_or_not),
 		cmocka_unit_test(ourselves),
 		cmocka_unit_test(listening),
 		cmocka_unit_test(lines),

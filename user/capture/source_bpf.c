@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -128,12 +129,14 @@ static void on_worker(void *ctx, const struct rec_worker *w, bool fresh)
 	if (err)
 		log_err("capture", "worker %u cannot be watched: %s", w->pid, strerror(-err));
 	err = tls_attach__process(s->tls, w->pid, false, &plan);
-	if (!err)
-		tls_report__set(&s->report, w->pid, &plan);
-	if (err)
-		log_warn("capture", "worker %u of %u: its TLS library cannot be looked for: %s", w->pid, w->node_pid,
-			strerror(-err));
-	else if (plan.n)
+	if (err == -ESRCH) /* its end is told as that of any other */
+		return;
+	if (err) {
+		plan.n = 0;
+		snprintf(plan.text, sizeof(plan.text), "%s: cannot be probed: %s", plan.lib.path, strerror(-err));
+	}
+	tls_report__set(&s->report, w->pid, &plan);
+	if (plan.n)
 		log_info("capture", "worker %u of %u, %u ports, TLS by %s", w->pid, w->node_pid, w->nports, plan.text);
 	else
 		log_warn("capture", "worker %u of %u, %u ports, clear traffic only: %s", w->pid, w->node_pid, w->nports,

@@ -156,16 +156,29 @@ static void plan_sites(const struct features *f, uint32_t pid, const struct elfs
 		p->placed ? "cheap instructions" : "entry and return", p->one_process ? ", in the workers alone" : "");
 }
 
+/* What the process maps; ret->lib.inode 0: it lives, and the text says why that cannot be seen. -ESRCH: it is gone, or
+ * at its end, when it maps nothing any more. */
+static int find_lib(uint32_t pid, struct tls_plan *ret)
+{
+	int err;
+
+	memset(ret, 0, sizeof(*ret));
+	err = tlslib_find(pid, &ret->lib);
+	if (err == -ENOENT || err == -ESRCH)
+		return -ESRCH;
+	if (err)
+		snprintf(ret->text, sizeof(ret->text), "its TLS library cannot be looked for: %s", strerror(-err));
+	return 0;
+}
+
 int tls_plan(const struct features *f, uint32_t pid, struct tls_plan *ret, int *ret_fd)
 {
 	struct elfsym *e;
-	int err, fd;
+	int fd, err = find_lib(pid, ret);
 
-	memset(ret, 0, sizeof(*ret));
 	if (ret_fd)
 		*ret_fd = -1;
-	err = tlslib_find(pid, &ret->lib);
-	if (err)
+	if (err || !ret->lib.inode)
 		return err;
 	if (!f->has[FEATURE_UPROBES]) {
 		snprintf(ret->text, sizeof(ret->text), "%s: this kernel has no uprobes", ret->lib.path);
@@ -280,8 +293,8 @@ static int attach(struct tls_attach *t, uint32_t pid, bool all_only, struct tls_
 	int err, failed, fd = -1;
 
 	*ret_at = NULL;
-	err = tlslib_find(pid, &ret->lib);
-	if (err)
+	err = find_lib(pid, ret);
+	if (err || !ret->lib.inode)
 		return err;
 	/* Nothing of a library that is probed already needs to be read again. */
 	*ret_at = find(t, &ret->lib, tlslib_is_shared(&ret->lib) ? pid : 0);
@@ -370,9 +383,8 @@ void tls_attach__resume(struct tls_attach *t)
 			u->at->users++;
 			continue;
 		}
-		if (!u->all_only)
-			log_warn("capture", "worker %u: its TLS is not captured any more: %s", u->pid,
-				err ? strerror(-err) : plan.text);
+		if (!u->all_only && !err)
+			log_warn("capture", "worker %u: its TLS is not captured any more: %s", u->pid, plan.text);
 		forget(u);
 	}
 }

@@ -20,7 +20,7 @@ struct tls_plan {
 	char text[TLS_TEXT_MAX]; /* for people: library and way, or what is missing */
 };
 
-/* 0, also with nothing to probe; negative errno when the process is gone. ret_fd: the library, for the caller to close,
+/* 0, also with nothing to probe; -ESRCH when the process is gone. ret_fd: the library, for the caller to close,
  * -1 if n is 0; NULL: not wanted. */
 int tls_plan(const struct features *f, uint32_t pid, struct tls_plan *ret, int *ret_fd);
 
@@ -29,7 +29,8 @@ struct tls_attach;
 /* NULL and errno ENOMEM. Both are borrowed. */
 struct tls_attach *tls_attach__new(struct kernel *k, const struct features *f);
 /* Probes what this process maps, or counts it among those that map it. `all_only`: not if it would be for this process
- * alone (a master serves nobody). What was done is in *ret. 0; negative errno. */
+ * alone (a master serves nobody). What was done is in *ret. 0, also with nothing probed; -ESRCH: the process is gone;
+ * -ENOMEM. */
 int tls_attach__process(struct tls_attach *t, uint32_t pid, bool all_only, struct tls_plan *ret);
 /* The process is gone: the last one takes the probes with it. */
 void tls_attach__forget(struct tls_attach *t, uint32_t pid);

@@ -110,7 +110,7 @@ static inline bool fake_reply(struct fake_conn *k, const struct fake_request *r)
 {
 	struct fake_collector *c = k->c;
 	struct fake_reply a = c->answer(c->ctx, r);
-	char out[65536];
+	char out[256 << 10];
 	int n;
 
 	pthread_mutex_lock(&c->lock);

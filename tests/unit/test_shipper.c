@@ -693,6 +693,85 @@ static void a_collector_that_finds_everything_bad_does_not_empty_the_queue(void 
 	fake_stop(c);
 }
 
+/* The collector was asked, and answers: events are poison, it is not silent. */
+static void a_collector_of_poison_only_was_asked(void **state)
+{
+	static const struct {
+		int status;
+		enum counter dropped;
+	} kinds[] = {{400, STAT_ship_dropped_poison}, {413, STAT_ship_dropped_too_large}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		int status = kinds[i].status;
+		struct fake_collector *c = fake_start(all_bad, &status);
+		struct shipper *s = ship_to(c->url);
+		struct ship_status st;
+
+		given = 0;
+		stats_reset();
+		shipper__status(s, &st);
+		assert_int_equal(st.state, SHIP_IDLE);
+		give(s, 0, 1);
+		while (!stats_get(kinds[i].dropped))
+			usleep(1000);
+		do {
+			usleep(1000);
+			shipper__status(s, &st);
+		} while (st.queued_events);
+		assert_int_equal(st.state, SHIP_OK);
+		assert_int_equal(st.last_http_status, kinds[i].status);
+		stop(s);
+		fake_stop(c);
+	}
+}
+
+static struct fake_reply long_head(void *ctx, const struct fake_request *r)
+{
+	(void)r;
+	return (struct fake_reply){.status = 201, .headers = ctx};
+}
+
+static void an_endless_head_is_called_that(void **state)
+{
+	static const struct {
+		size_t line, lines;
+		const char *why;
+	} heads[] = {{1000, 70, "no answer: its head is longer than 64 KiB"},
+		{120000, 1, "no answer: out of memory, or a line of its head is longer than 100 KiB"}};
+
+	(void)state;
+	options.shutdown_timeout = 0;
+	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+		size_t n = heads[i].line, lines = heads[i].lines;
+		char *text = malloc(n * lines + 1);
+		struct fake_collector *c;
+		struct ship_status st;
+		struct shipper *s;
+
+		assert_non_null(text);
+		memset(text, 'x', n * lines);
+		for (size_t line = 0; line < lines; line++) {
+			memcpy(text + line * n, "X-A: ", 5);
+			memcpy(text + (line + 1) * n - 2, "\r\n", 2);
+		}
+		text[n * lines] = '\0';
+		c = fake_start(long_head, text);
+		s = ship_to(c->url);
+		given = 0;
+		stats_reset();
+		give(s, 0, 1);
+		do {
+			usleep(1000);
+			shipper__status(s, &st);
+		} while (!st.last_error[0]);
+		assert_string_equal(st.last_error, heads[i].why);
+		stop(s);
+		fake_stop(c);
+		free(text);
+	}
+}
+
 static void a_refusal_is_loud_and_probed_again(void **state)
 {
 	static const int refusals[] = {401, 402, 403, 404, 410, 301};
@@ -1458,6 +1537,8 @@ int main(void)
 		T(connections_are_kept_as_long_as_asked),
 		T(poison_is_isolated_and_dropped),
 		T(a_collector_that_finds_everything_bad_does_not_empty_the_queue),
+		T(a_collector_of_poison_only_was_asked),
+		T(an_endless_head_is_called_that),
 		T(a_refusal_is_loud_and_probed_again),
 		T(a_full_queue_refuses_and_counts),
 		T(an_outage_passes_through_the_spool),

@@ -181,6 +181,7 @@ static void drop(struct sender *s, struct batch *b, enum counter cause, const ch
 	stats_add(cause, b->count);
 	if (log_rate(&logged))
 		log_warn("ship", "an event was dropped: %s (%lu so far)", why, logged);
+	gate__on_dropped(&s->gate);
 	delivery__finish(s, b);
 }
 

@@ -126,6 +126,12 @@ bool gate__on_poison(struct gate *g, uint64_t now_ns, const char *why)
 	return true;
 }
 
+void gate__on_dropped(struct gate *g)
+{
+	if (g->state == SHIP_IDLE)
+		g->state = SHIP_OK;
+}
+
 void gate__hurry(struct gate *g)
 {
 	if (g->failures && g->state != SHIP_REFUSED)

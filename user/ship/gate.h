@@ -32,6 +32,8 @@ void gate__on_refused(struct gate *g, uint64_t now_ns, const char *why);
 /* A single event was found to be poison. True: so many in a row that the fault cannot be theirs; the gate is shut as
  * after a refusal and the event is to be kept. */
 bool gate__on_poison(struct gate *g, uint64_t now_ns, const char *why);
+/* A single event was dropped for what it is: the collector answers, and is no longer one that was not asked. */
+void gate__on_dropped(struct gate *g);
 /* The end is near: one try now, whatever happened before (but a refusal stands). */
 void gate__hurry(struct gate *g);
 

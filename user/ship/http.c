@@ -25,7 +25,7 @@ struct slot {
 	void *token;	     /* NULL: free */
 	struct buf sent;     /* compressed request body */
 	struct buf received; /* answer's body, GET only */
-	bool keeps_body, compressed;
+	bool keeps_body, compressed, head_too_long;
 	size_t head_bytes, body_bytes, body_max;
 	struct http_answer answer;
 	char error[CURL_ERROR_SIZE];
@@ -76,7 +76,8 @@ static size_t on_header(char *p, size_t size, size_t count, void *ctx)
 	struct slot *slot = ctx;
 
 	slot->head_bytes += line.n;
-	if (slot->head_bytes > RESPONSE_HEAD_MAX)
+	slot->head_too_long = slot->head_bytes > RESPONSE_HEAD_MAX;
+	if (slot->head_too_long)
 		return 0;
 	/* A new status line: what came before belonged to an interim answer or to a proxy. */
 	if (span_starts(line, SPAN_LIT("HTTP/"))) {
@@ -285,6 +286,7 @@ static int start(struct slot *slot, const char *path, void *token)
 	snprintf(url, sizeof(url), "%s%s", slot->http->base, path);
 	slot->answer = (struct http_answer){.compressed = slot->compressed};
 	slot->head_bytes = slot->body_bytes = 0;
+	slot->head_too_long = false;
 	slot->error[0] = '\0';
 	if (curl_easy_setopt(slot->easy, CURLOPT_URL, url) != CURLE_OK ||
 		curl_multi_add_handle(slot->http->multi, slot->easy) != CURLM_OK)
@@ -355,6 +357,11 @@ static const char *error_of(const struct slot *slot, CURLcode code, curl_off_t t
 		return "timed out behind another request that got no answer";
 	if (strncmp(slot->error, "Unsupported proxy", 17) == 0)
 		return "the URL of the proxy cannot be used";
+	if (slot->head_too_long)
+		return "its head is longer than 64 KiB";
+	/* Both are the same to libcurl, whose lines have their own bound (CURL_MAX_HTTP_HEADER, 100 KiB). */
+	if (code == CURLE_OUT_OF_MEMORY)
+		return "out of memory, or a line of its head is longer than 100 KiB";
 	return slot->error[0] && !strchr(slot->error, '@') ? slot->error : curl_easy_strerror(code);
 }
 

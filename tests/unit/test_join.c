@@ -188,12 +188,55 @@ static void waits_no_longer_than_its_window(void **state)
 	assert_int_equal(got_n, 0);
 	join__tick(j, 504 * MS);
 	assert_int_equal(got_n, 1);
-	/* The leg that was still open is no part of it, and it is known that there was one; when it ends it is an
-	 * orphan. */
-	assert_int_equal(got[0]->upstream_count, 0);
-	assert_int_equal(got[0]->how, JOIN_MISSING);
+	/* Of the leg that is still open it has what was there by then; when it ends nobody waits for it. */
+	assert_int_equal(got[0]->upstream_count, 1);
+	assert_int_equal(got[0]->how, JOIN_BY_ID);
+	assert_ptr_not_equal(got[0]->upstream[0], u);
+	assert_null(got[0]->answered);
+	assert_int_equal(got[0]->upstream[0]->req.end, MSG_COMPLETE);
+	assert_true(span_eq(
+		headers__get(&got[0]->upstream[0]->req.headers, SPAN_LIT("x-kong-request-id")), SPAN_LIT("aa")));
+	answer(u, 200, NULL, 600 * MS);
 	join__done(j, u, NULL);
-	assert_int_equal(stats_get(STAT_join_upstream_orphans), 1);
+	assert_int_equal(stats_get(STAT_join_upstream_orphans), 0);
+	join__tick(j, 3600000ull * MS);
+	assert_int_equal(stats_get(STAT_join_upstream_orphans), 0);
+}
+
+static void an_open_leg_has_the_head_of_its_answer(void **state)
+{
+	struct exchange *c = client("alice", 1 * MS), *u = upstream("alice", "aa", 2 * MS);
+
+	(void)state;
+	join__begun(j, c);
+	join__begun(j, u);
+	answer(u, 200, NULL, 3 * MS);
+	u->resp.end = MSG_OPEN;
+	u->resp.body_len = 70000;
+	answer(c, 200, "aa", 4 * MS);
+	join__done(j, c, NULL);
+	join__tick(j, 504 * MS);
+	assert_int_equal(got_n, 1);
+	assert_non_null(got[0]->answered);
+	assert_int_equal(got[0]->answered->resp.status, 200);
+	assert_int_equal(got[0]->answered->resp.end, MSG_IDLE);
+	assert_true(got[0]->answered->resp.body_truncated);
+	join__done(j, u, NULL);
+}
+
+static void an_open_leg_that_says_otherwise_is_of_another_call(void **state)
+{
+	struct exchange *c = client("alice", 1 * MS), *u = upstream("bob", NULL, 2 * MS);
+
+	(void)state;
+	join__begun(j, c);
+	join__begun(j, u);
+	answer(c, 200, NULL, 4 * MS);
+	join__done(j, c, NULL);
+	join__tick(j, 504 * MS);
+	assert_int_equal(got_n, 1);
+	assert_int_equal(got[0]->upstream_count, 0);
+	join__done(j, u, NULL);
 }
 
 static void kong_answered_itself(void **state)
@@ -467,22 +510,24 @@ static void memory_is_bounded(void **state)
 static void waiting_is_bounded(void **state)
 {
 	static const char *const ids[] = {"a", "b", "c", "d"};
+	struct exchange *open[4];
 
 	(void)state;
 	for (uint64_t i = 0; i < 4; i++) {
-		struct exchange *c = client("alice", (10 * i + 1) * MS),
-				*u = upstream("alice", ids[i], (10 * i + 2) * MS);
+		struct exchange *c = client("alice", (10 * i + 1) * MS);
 
+		open[i] = upstream("alice", ids[i], (10 * i + 2) * MS);
 		join__begun(j, c);
-		join__begun(j, u);
+		join__begun(j, open[i]);
 		answer(c, 200, ids[i], (10 * i + 3) * MS);
 		c->mem = 8000;
 		join__done(j, c, NULL);
-		exchange__free(u);
 	}
 	assert_int_equal(got_n, 2);
 	join__flush(j);
 	assert_int_equal(got_n, 4);
+	for (int i = 0; i < 4; i++)
+		join__done(j, open[i], NULL);
 }
 
 static void every_call_is_handed_on(void **state)
@@ -522,6 +567,8 @@ int main(void)
 		T(retries_keep_their_order),
 		T(waits_for_an_open_upstream),
 		T(waits_no_longer_than_its_window),
+		T(an_open_leg_has_the_head_of_its_answer),
+		T(an_open_leg_that_says_otherwise_is_of_another_call),
 		T(kong_answered_itself),
 		T(upstream_leg_not_seen),
 		T(one_that_fits_is_joined_by_evidence),

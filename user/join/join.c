@@ -54,7 +54,9 @@ try {
 	uint32_t id_len;
 	uint64_t t_begin;
 	char id[ID_MAX];
-	struct exchange *x; /* NULL while open */
+	const struct exchange *open; /* while it is: the wire's */
+	struct exchange *x;	     /* NULL while open */
+	bool taken;		     /* its call went on without waiting for its end, with what was known of it */
 	size_t mem;
 };
 
@@ -94,13 +96,21 @@ static uint64_t id_hash(struct span id, uint32_t pid)
 
 /* --- tries ----------------------------------------------------------------------------------------------------- */
 
-static void forget_try(struct join *j, struct try *t)
+/* No call is to find it any more. */
+static void hide_try(struct join *j, struct try *t)
 {
-	hmap__remove(&j->tries, &t->by_x);
 	if (t->id_len)
 		hmap__remove(&j->tries_by_id, &t->by_id);
 	if (t->call_id)
 		hmap__remove(&j->tries_by_call, &t->by_call);
+	t->id_len = 0;
+	t->call_id = t->waiter = 0;
+}
+
+static void forget_try(struct join *j, struct try *t)
+{
+	hmap__remove(&j->tries, &t->by_x);
+	hide_try(j, t);
 	list_remove(&t->age);
 	j->held -= t->mem;
 	exchange__free(t->x);
@@ -129,7 +139,8 @@ static struct try *find_try(const struct join *j, uint64_t x_id)
 
 static void orphan(struct join *j, struct try *t)
 {
-	stats_inc(STAT_join_upstream_orphans);
+	if (!t->taken)
+		stats_inc(STAT_join_upstream_orphans);
 	forget_try(j, t);
 }
 
@@ -209,6 +220,7 @@ static void begun_upstream(struct join *j, const struct exchange *x)
 		return; /* its exchange will be an orphan */
 	id = kong_id(&x->req.headers);
 	t->x_id = x->id;
+	t->open = x;
 	t->pid = x->conn.key.pid;
 	t->t_begin = x->req.t_first_ns;
 	t->call_id = link_call(j, evidence_of_upstream(x), &fits);
@@ -263,6 +275,11 @@ static bool id_fits(const struct try *t, struct span id, const struct exchange *
 	       (client->req.end == MSG_NONE || t->t_begin >= client->req.t_first_ns);
 }
 
+static const struct exchange *seen_of(const struct try *t)
+{
+	return t->x ? t->x : t->open;
+}
+
 struct found {
 	struct try *v[TRIES_MAX];
 	uint32_t n;
@@ -289,9 +306,9 @@ static void add_found(struct found *f, struct try *t)
 static bool of_one_call(const struct found *f)
 {
 	for (uint32_t i = 0; i + 1 < f->n; i++) {
-		const struct exchange *x = f->v[i]->x;
+		const struct message *resp = &seen_of(f->v[i])->resp;
 
-		if (x && x->resp.head_done && x->resp.status && x->resp.status < 400)
+		if (resp->head_done && resp->status && resp->status < 400)
 			return false;
 	}
 	return true;
@@ -316,7 +333,7 @@ static void find_tries(const struct join *j, struct call *c, struct found *f)
 		struct try *t = hmap_entry(n, struct try, by_call);
 
 		/* Both legs carry an id and they differ: these two do not belong together, whatever else fits. */
-		if (t->call_id == c->id && !(id.n && t->id_len) && !(t->x && evidence_contradicts(x, t->x)))
+		if (t->call_id == c->id && !(id.n && t->id_len) && !evidence_contradicts(x, seen_of(t)))
 			add_found(f, t);
 	}
 	if (!of_one_call(f)) {
@@ -359,21 +376,37 @@ static void count_how(enum join_how how)
 	stats_inc(by_how[how]);
 }
 
+/* Of one that is still open, what is known by now: its head has all that Kong wrote on it. */
+static struct exchange *take_try(struct join *j, struct try *t)
+{
+	struct exchange *x = t->x;
+
+	if (x) {
+		t->x = NULL;
+		forget_try(j, t);
+		return x;
+	}
+	x = exchange__so_far(t->open);
+	t->taken = x != NULL;
+	hide_try(j, t);
+	return x;
+}
+
 static void take_tries(struct join *j, struct transaction *t, struct found *f)
 {
 	if (!f->n)
 		return;
 	t->upstream = zalloc(f->n * sizeof(*t->upstream));
 	for (uint32_t i = 0; i < f->n; i++) {
-		struct exchange *x = f->v[i]->x;
+		struct exchange *x = take_try(j, f->v[i]);
 
-		if (t->upstream && x) {
-			f->v[i]->x = NULL;
-			t->upstream[t->upstream_count++] = x;
-			if (x->resp.head_done || !t->answered)
-				t->answered = x;
+		if (!t->upstream || !x) {
+			exchange__free(x);
+			continue;
 		}
-		forget_try(j, f->v[i]);
+		t->upstream[t->upstream_count++] = x;
+		if (x->resp.head_done || !t->answered)
+			t->answered = x;
 	}
 	if (t->answered && !t->answered->resp.head_done)
 		t->answered = NULL;
@@ -401,7 +434,7 @@ static void hand_on(struct join *j, struct call *c, struct found *f)
 	c->kept = NULL;
 	t->wall_offset_ns = j->wall_offset;
 	take_tries(j, t, f);
-	/* There was one, and it is not over: what Kong wrote on it is not to be had. */
+	/* There was one, and no memory for it: what Kong wrote on it is not to be had. */
 	if (f->n && !t->upstream_count)
 		t->how = JOIN_MISSING;
 	count_how(t->how);
@@ -508,6 +541,12 @@ static void done_upstream(struct join *j, struct exchange *x)
 		exchange__free(x);
 		return;
 	}
+	if (t->taken) {
+		forget_try(j, t);
+		exchange__free(x);
+		return;
+	}
+	t->open = NULL;
 	t->x = x;
 	t->mem += x->mem;
 	j->held += x->mem;

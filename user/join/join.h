@@ -1,7 +1,8 @@
 /* join: client leg ↔ upstream leg. By X-Kong-Request-Id where both legs carry it, else by evidence, else not at all.
  *
  * A client exchange is handed on as soon as all that belongs to it has ended: at once when Kong answered by itself, or
- * when the upstream exchanges with its id are done; later, by at most `window_ns`, when one of them is still open.
+ * when the upstream exchanges with its id are done; later, by at most `window_ns`, when one of them is still open: then
+ * with what is known of that one by then.
  * Upstream exchanges wait for their client exchange without their bodies, bounded by count, bytes and age.
  */
 #ifndef KT_JOIN_JOIN_H

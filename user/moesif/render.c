@@ -175,6 +175,8 @@ static void write_latency(struct json_out *o, const struct event_parts *p)
 	if (up && up->resp.t_first_ns) {
 		json_put_lit(o, ",\"service_first_byte\":");
 		json_put_ms(o, since(up->req.t_first_ns, up->resp.t_first_ns));
+	}
+	if (up && up->resp.t_first_ns && up->resp.end != MSG_IDLE) {
 		json_put_lit(o, ",\"service_total\":");
 		json_put_ms(o, since(up->req.t_first_ns, up->t_end_ns));
 	}

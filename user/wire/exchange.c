@@ -195,6 +195,46 @@ void exchange__discard(const struct proto_env *env, struct exchange *x)
 	exchange__free(x);
 }
 
+/* A head that is not complete is as good as none. */
+static int copy_so_far(struct message *m, const struct message *from)
+{
+	static const struct message_limits none;
+
+	message__init(m, &none);
+	if (!from->head_done)
+		return 0;
+	*m = *from;
+	m->headers = m->trailers = (struct headers){0};
+	buf__init(&m->body, 0);
+	m->body_truncated = m->body_len > 0;
+	if (m->end == MSG_OPEN)
+		m->end = MSG_IDLE;
+	return headers__copy(&m->headers, &from->headers);
+}
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+struct exchange *exchange__so_far(const struct exchange *x)
+{
+	struct exchange *copy = zalloc(sizeof(*copy));
+
+	if (!copy)
+		return NULL;
+	*copy = *x;
+	copy->conn_used = NULL;
+	copy->older = copy->newer = NULL;
+	copy->t_end_ns = later(x->req.t_last_ns, x->resp.t_last_ns);
+	if (copy_so_far(&copy->req, &x->req) || copy_so_far(&copy->resp, &x->resp)) {
+		exchange__free(copy);
+		return NULL;
+	}
+	copy->mem = exchange_mem(copy);
+	return copy;
+}
+
 void exchange__free(struct exchange *x)
 {
 	if (!x)

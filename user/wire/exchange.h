@@ -41,8 +41,11 @@ struct exchange {
 
 /* Frees both messages and the exchange. NULL is fine. */
 void exchange__free(struct exchange *x);
+/* What is known so far of one that has begun and is not done: a copy of its heads, without bodies and trailers. What is
+ * still coming of it is MSG_IDLE; it ends with the last byte seen. NULL: no memory. */
+struct exchange *exchange__so_far(const struct exchange *x);
 
-/* The stages after it. `begun`: a request's head is complete; borrowed, and the pointer is good as a name (x->id) only.
+/* The stages after it. `begun`: a request's head is complete; borrowed, and it stays where it is until it is done.
  * `done`: ownership passes to the callee. Every begun exchange is done exactly once; an exchange whose request head was
  * never seen is done without being begun. */
 struct exchange_sink {

@@ -154,28 +154,61 @@ struct span headers__kept(const struct headers *h, struct kept k)
 	return span_of(h->bytes + k.off, k.n);
 }
 
-/* One allocation for all. A copy, and not a cut: what the section was built in goes back whole and serves the next. */
-void headers__fit(struct headers *h)
+/* A section's fields and bytes in one allocation without spare room. */
+static char *joined(const struct headers *h)
 {
 	size_t fields = h->count * sizeof(*h->fields);
-	char *p;
+	char *p = malloc(fields + h->n);
 
-	if (h->joint || !(fields + h->n) || (h->n == h->cap && h->count == h->fcap))
-		return;
-	p = malloc(fields + h->n);
-	if (!p)
-		return;
-	if (fields)
+	if (p && fields)
 		memcpy(p, h->fields, fields);
-	if (h->n)
+	if (p && h->n)
 		memcpy(p + fields, h->bytes, h->n);
-	free(h->fields);
-	free(h->bytes);
+	return p;
+}
+
+static void join(struct headers *h, char *p)
+{
 	h->fields = (struct header_field *)p;
-	h->bytes = p + fields;
+	h->bytes = p + h->count * sizeof(*h->fields);
 	h->fcap = h->count;
 	h->cap = h->n;
 	h->joint = true;
+}
+
+/* A copy, and not a cut: what the section was built in goes back whole and serves the next. */
+void headers__fit(struct headers *h)
+{
+	char *p;
+
+	if (h->joint || !(h->count + h->n) || (h->n == h->cap && h->count == h->fcap))
+		return;
+	p = joined(h);
+	if (!p)
+		return;
+	free(h->fields);
+	free(h->bytes);
+	join(h, p);
+}
+
+int headers__copy(struct headers *h, const struct headers *from)
+{
+	char *p = NULL;
+
+	if (from->count + from->n) {
+		p = joined(from);
+		if (!p)
+			return -ENOMEM;
+	}
+	headers__free(h);
+	*h = *from;
+	h->bytes = NULL;
+	h->fields = NULL;
+	h->cap = h->fcap = 0;
+	h->joint = false;
+	if (p)
+		join(h, p);
+	return 0;
 }
 
 void headers__abandon(struct headers *h)

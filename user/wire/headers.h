@@ -68,6 +68,8 @@ int headers__find(const struct headers *h, struct span name, uint32_t from);
 /* The value of the first field with this name; p NULL when there is none (an empty value has p set). */
 struct span headers__get(const struct headers *h, struct span name);
 uint32_t headers__count_of(const struct headers *h, struct span name);
+/* Makes an empty section a copy of one of which no field is being built. 0; -ENOMEM: it stays empty. */
+int headers__copy(struct headers *h, const struct headers *from);
 /* Empty it; keeps the allocation and the maxima. */
 void headers__clear(struct headers *h);
 /* Memory returned, maxima kept. NULL is fine. */

@@ -409,6 +409,7 @@ static void on_signal(struct agent *a)
 	while (read(a->signal_fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
 		if (si.ssi_signo == SIGHUP && !terminal_is_gone()) {
 			notify__reloading(a->notify);
+			output__reopen(a->output);
 			reload(a);
 			notify__ready(a->notify, "configuration reloaded");
 		} else if (si.ssi_signo == SIGUSR1)

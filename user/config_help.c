@@ -76,8 +76,8 @@ static void help_run(FILE *out)
 	fputs("\nEvery option is also a flag: --batch-size 100, --batch-size=100, --debug, --no-tls-verify.\n"
 	      "Files beat defaults, KONGTAP_<OPTION> in the environment beats files, a flag beats both.\n"
 	      "SIGHUP reads the files again: identification, masks, bodies, sampling, filters and the log level\n"
-	      "follow at once, what else changed is named and waits for a restart; a wrong file changes nothing. All "
-	      "options: kongtap help config\n",
+	      "follow at once, what else changed is named and waits for a restart; a wrong file changes nothing.\n"
+	      "It also opens the output file anew. All options: kongtap help config\n",
 		out);
 }
 

@@ -193,7 +193,7 @@ const struct option option_table[] = {
 	 .help = "what is printed for each call; auto: nothing with an application id, else pretty on a terminal and "
 		 "jsonl elsewhere"},
 	{"output_file", OPT_STRING, AT(output_file), .meta = "FILE", .group = G_OUTPUT,
-	 .help = "print there and not on standard output"},
+	 .help = "print there and not on standard output; SIGHUP opens it anew, for who rotates it"},
 	{"filter", OPT_STRING, AT(print_filter), .meta = "EXPRESSION", .group = G_OUTPUT,
 	 .help = "print only such calls: '5xx,404', '>=400', 'POST', '/api/*', 'user=al*', '!2xx'; all of several words "
 		 "must hold; what is shipped does not change"},

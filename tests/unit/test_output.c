@@ -202,6 +202,149 @@ static void test_har_keeps_foreign_files(void **state)
 	assert_string_equal(text, "precious\n");
 }
 
+static char said[4096];
+
+static void gather_log(void *ctx, enum log_level level, const char *module, const char *line)
+{
+	size_t n = strlen(said);
+
+	(void)ctx, (void)level, (void)module;
+	snprintf(said + n, sizeof(said) - n, "%s\n", line);
+}
+
+static char old_path[80];
+
+static void rotate(void)
+{
+	snprintf(old_path, sizeof(old_path), "%s.1", path);
+	assert_int_equal(rename(path, old_path), 0);
+	said[0] = '\0';
+	log_set_sink(gather_log, NULL);
+}
+
+static void read_old(void)
+{
+	char kept[sizeof(path)];
+
+	memcpy(kept, path, sizeof(path));
+	assert_true(strlen(old_path) < sizeof(path));
+	strcpy(path, old_path);
+	read_path();
+	memcpy(path, kept, sizeof(path));
+}
+
+#define LINE "{\"request\":{\"headers\":{}}}\n"
+
+static void test_rotated(void **state)
+{
+	struct output *o = open_kind(OUTPUT_JSONL, NULL);
+	struct event e = make(200, "/");
+
+	(void)state;
+	assert_non_null(o);
+	output__event(o, &e);
+	/* Nobody has renamed it: nothing happens. */
+	output__reopen(o);
+	read_path();
+	assert_string_equal(text, LINE);
+	output__event(o, &e);
+	rotate();
+	/* Until it is told, and with what it has by then, events are the old one's. */
+	output__flush(o);
+	output__event(o, &e);
+	output__reopen(o);
+	assert_non_null(strstr(said, "opened anew"));
+	output__event(o, &e);
+	output__flush(o);
+	read_old();
+	assert_string_equal(text, LINE LINE LINE);
+	read_path();
+	assert_string_equal(text, LINE);
+	/* What cannot be opened leaves the one that is open. */
+	unlink(old_path);
+	rotate();
+	assert_int_equal(mkdir(path, 0700), 0);
+	output__reopen(o);
+	assert_non_null(strstr(said, "Is a directory; events go on into the file that is open"));
+	rmdir(path);
+	/* A FIFO without a reader would hold up everything. */
+	assert_int_equal(mkfifo(path, 0600), 0);
+	said[0] = '\0';
+	output__reopen(o);
+	assert_non_null(strstr(said, "events go on into the file that is open"));
+	output__event(o, &e);
+	assert_int_equal(output__close(o), 0);
+	read_old();
+	assert_string_equal(text, LINE LINE);
+	unlink(old_path);
+}
+
+/* A line that a full disk cut in two is ended where it was begun. */
+static void test_rotated_within_a_line(void **state)
+{
+	struct output *o = open_kind(OUTPUT_JSONL, NULL);
+	struct event e = make(200, "/");
+	struct rlimit was, small;
+
+	(void)state;
+	assert_non_null(o);
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &was);
+	small = was;
+	small.rlim_cur = strlen(LINE) + 5;
+	setrlimit(RLIMIT_FSIZE, &small);
+	output__event(o, &e);
+	output__event(o, &e);
+	output__flush(o);
+	rotate();
+	output__reopen(o);
+	setrlimit(RLIMIT_FSIZE, &was);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(output__flush(o), 0);
+	output__event(o, &e);
+	assert_int_equal(output__close(o), 0);
+	read_old();
+	assert_string_equal(text, LINE LINE);
+	read_path();
+	assert_string_equal(text, LINE);
+	unlink(old_path);
+}
+
+static void test_har_rotated(void **state)
+{
+	struct output *o = open_kind(OUTPUT_HAR, NULL);
+	struct event e = make(200, "/");
+	int fd;
+
+	(void)state;
+	assert_non_null(o);
+	output__event(o, &e);
+	rotate();
+	output__reopen(o);
+	assert_int_equal(entries(), 0);
+	output__event(o, &e);
+	output__event(o, &e);
+	output__flush(o);
+	assert_int_equal(entries(), 2);
+	assert_int_equal(rename(old_path, path), 0);
+	assert_int_equal(entries(), 1);
+	/* Something else lies there: it is not touched, and the document goes on where it was. */
+	fd = open(path, O_WRONLY | O_TRUNC);
+	assert_int_equal(write(fd, "precious\n", 9), 9);
+	close(fd);
+	said[0] = '\0';
+	output__reopen(o);
+	assert_non_null(strstr(said, "go on into the file that is open"));
+	read_path();
+	assert_string_equal(text, "precious\n");
+	unlink(path);
+	/* Removed, and nothing there: a new one. */
+	output__reopen(o);
+	output__event(o, &e);
+	assert_int_equal(output__close(o), 0);
+	assert_int_equal(entries(), 1);
+}
+
 /* A full disk: nothing of a half-written document stays when there is room again. */
 static void test_har_full_disk(void **state)
 {
@@ -478,6 +621,9 @@ int main(void)
 		T(test_har_file),
 		T(test_har_of_no_event),
 		T(test_har_keeps_foreign_files),
+		T(test_rotated),
+		T(test_rotated_within_a_line),
+		T(test_har_rotated),
 		T(test_har_full_disk),
 		T(test_har_in_a_pipe),
 		T(test_slow_reader),

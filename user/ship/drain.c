@@ -12,9 +12,13 @@
 
 #define LAST_WAIT_MS 500
 
+static int flags_of(bool document)
+{
+	return document ? O_RDWR | O_CREAT | O_CLOEXEC : O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC;
+}
+
 int drain__open(struct drain *d, const char *path, bool document, bool live, size_t max)
 {
-	int flags = document ? O_RDWR | O_CREAT | O_CLOEXEC : O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC;
 	struct stat st;
 
 	*d = (struct drain){.fd = STDOUT_FILENO, .wait_ms = live ? 0 : -1};
@@ -23,7 +27,7 @@ int drain__open(struct drain *d, const char *path, bool document, bool live, siz
 	if (!d->path)
 		return -ENOMEM;
 	if (path)
-		d->fd = open(path, flags, 0600);
+		d->fd = open(path, flags_of(document), 0600);
 	if (d->fd < 0)
 		return -errno;
 	d->regular = !fstat(d->fd, &st) && S_ISREG(st.st_mode);
@@ -111,8 +115,41 @@ int drain__flush(struct drain *d)
 	if (!d->pending.n)
 		return 0;
 	err = d->in_place ? write_document(d, &done) : write_out(d, d->pending.n, &done);
+	if (done)
+		d->mid_line = d->pending.p[done - 1] != '\n';
 	buf__consume(&d->pending, done);
 	report(d, err);
+	return err;
+}
+
+bool drain__is_whole(struct drain *d)
+{
+	size_t done;
+
+	/* The tail alone, in case that there was no room for it. */
+	return d->in_place ? !d->pending.n && !write_document(d, &done) : !d->mid_line;
+}
+
+int drain__open_again(const struct drain *d)
+{
+	struct stat old, now;
+	int fd, err = 0;
+
+	if (d->fd == STDOUT_FILENO || !d->regular)
+		return -ENOTSUP;
+	/* O_NONBLOCK: a FIFO that lies there now must not hold us up. */
+	fd = open(d->path, flags_of(d->in_place) | O_NONBLOCK | O_NOCTTY, 0600);
+	if (fd < 0)
+		return -errno;
+	if (fstat(d->fd, &old) || fstat(fd, &now))
+		err = -errno;
+	else if (old.st_dev == now.st_dev && old.st_ino == now.st_ino)
+		err = -EALREADY;
+	else if (!S_ISREG(now.st_mode))
+		err = -ENOTSUP;
+	if (!err)
+		return fd;
+	close(fd);
 	return err;
 }
 

@@ -14,6 +14,7 @@ struct drain {
 	struct span tail;   /* end of the document, not in `pending` */
 	bool in_place;	    /* … which is on disk after each write, and overwritten by the next */
 	uint64_t at;	    /* in_place: where the next bytes go */
+	bool mid_line;	    /* what was written last is the beginning of a line */
 	unsigned long failures;
 	char *path;
 };
@@ -28,6 +29,11 @@ void drain__set_tail(struct drain *d, struct span tail, uint64_t resume_at);
 /* Writes what can be written now. 0 all of it; -EAGAIN some is left; negative errno of a write that failed (logged, now
  * and then). */
 int drain__flush(struct drain *d);
+/* Is what was written whole, up to a line or the end of the document? Asked after drain__flush. */
+bool drain__is_whole(struct drain *d);
+/* The file that is at the path now (made if there is none), for d->fd: its descriptor, or negative errno; -EALREADY: it
+ * is the one that is open, -ENOTSUP: it, or what is open, is no file on disk. */
+int drain__open_again(const struct drain *d);
 /* Flushes once more, waiting a little even when live, writes the tail, closes. What is left then is lost, and said to
  * be. As drain__flush. */
 int drain__close(struct drain *d);

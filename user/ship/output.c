@@ -28,7 +28,8 @@ struct output {
 	struct live live;
 	unsigned width, header_width; /* columns; of the header line that was printed last, 0: none */
 	uint64_t width_at;
-	bool empty; /* har: no entry yet */
+	bool empty;  /* har: no entry yet */
+	bool reopen; /* wanted, as soon as what was written is whole */
 };
 
 /* A terminal that does not tell, or is unusably narrow, gets what most have. COLUMNS tells where there is none. */
@@ -224,11 +225,63 @@ static void refresh_screen(struct output *o)
 		live__footer(&o->live, &o->drain.pending, o->colour, o->width, now);
 }
 
+static int use_file(struct output *o, int fd)
+{
+	struct drain *d = &o->drain;
+	uint64_t old_at = d->at;
+	bool old_empty = o->empty;
+	int err = 0, old_fd = d->fd;
+
+	d->fd = fd;
+	if (o->kind == OUTPUT_HAR)
+		err = start_document(o, true);
+	if (err) {
+		d->fd = old_fd;
+		d->at = old_at;
+		o->empty = old_empty;
+		close(fd);
+		return err;
+	}
+	o->header_width = 0;
+	close(old_fd);
+	return 0;
+}
+
+static void try_reopen(struct output *o)
+{
+	int fd, err;
+
+	if (!drain__is_whole(&o->drain))
+		return;
+	o->reopen = false;
+	fd = drain__open_again(&o->drain);
+	if (fd == -EALREADY)
+		return;
+	err = fd < 0 ? fd : use_file(o, fd);
+	if (err)
+		log_warn("output", "cannot open %s anew: %s; events go on into the file that is open", o->drain.path,
+			strerror(-err));
+	else
+		log_info("output", "%s is opened anew", o->drain.path);
+}
+
 int output__flush(struct output *o)
 {
+	int err;
+
 	if (o->on_screen)
 		refresh_screen(o);
+	err = drain__flush(&o->drain);
+	if (!o->reopen)
+		return err;
+	try_reopen(o);
 	return drain__flush(&o->drain);
+}
+
+void output__reopen(struct output *o)
+{
+	o->reopen = o->drain.regular && o->drain.fd != STDOUT_FILENO;
+	output__flush(o);
 }
 
 int output__close(struct output *o)

@@ -31,6 +31,10 @@ struct output *output__open(const struct output_options *o);
 int output__event(struct output *o, const struct event *e);
 /* Writes what can be written now. 0 all of it; -EAGAIN some is left; negative errno of a write that failed. */
 int output__flush(struct output *o);
+/* The file may have been renamed or removed (log rotation): from the next whole line or document on events go to the
+ * one that is at its path then. One that cannot be used is logged, and they go on into the old one. Nothing is done
+ * where the output is no file that was opened by its path. */
+void output__reopen(struct output *o);
 /* Flushes once more, closes. Returns as output__flush. NULL is fine. */
 int output__close(struct output *o);
 

@@ -33,6 +33,13 @@ void ends__said(struct ends *e, const struct conn_key *key, const struct byte_ra
 			said(e, key, (enum direction)dir, useless[dir].until);
 }
 
+void ends__over(struct ends *e, const struct conn_key *key)
+{
+	for (uint32_t i = e->n; i-- > 0;)
+		if (conn_key_eq(&e->v[i].key, key))
+			drop(e, i);
+}
+
 static void give(const struct end *it, struct record_sink sink)
 {
 	struct record rec = {

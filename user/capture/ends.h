@@ -24,6 +24,9 @@ struct ends {
 
 /* The kernel was told that these are of no use. */
 void ends__said(struct ends *e, const struct conn_key *key, const struct byte_range useless[2]);
+/* The connection is over, and its close told of everything. What was looked up before would come behind that and look
+ * like a connection that begins in its middle. */
+void ends__over(struct ends *e, const struct conn_key *key);
 /* Everything that was in the data ring when this was called last has been read. Hands on a record for each end that the
  * kernel had passed; how many. */
 uint32_t ends__round(struct ends *e, const struct kernel *k, struct record_sink sink);

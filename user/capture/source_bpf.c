@@ -369,6 +369,7 @@ static void bpf_exclude(struct source *base, char *const *types, size_t n)
 static void bpf_over(struct source *base, const struct conn_key *key)
 {
 	kernel__over(self(base)->kernel, key);
+	ends__over(&self(base)->ends, key);
 }
 
 static void bpf_count(struct source *base)

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -1072,16 +1073,18 @@ static void an_unwritable_spool_leaves_the_memory(void **state)
 {
 	struct fake_collector *c = fake_start(accept_all, NULL);
 	struct shipper *s;
-	char path[128];
+	int fd;
 
 	(void)state;
 	given = 0;
 	use_spool();
 	fake_set_down(c, true);
 	s = ship_to(c->url);
-	/* Gone under its feet: files can no longer be made in it. */
-	snprintf(path, sizeof(path), "%s-gone", spool);
+	/* Gone under its feet, and it cannot be made again. */
 	assert_int_equal(rmdir(spool), 0);
+	fd = open(spool, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	assert_true(fd >= 0);
+	close(fd);
 	give(s, 0, 300);
 	for (int i = 0; i < 60000 && !has_logged("cannot write to"); i++)
 		usleep(1000);
@@ -1092,6 +1095,7 @@ static void an_unwritable_spool_leaves_the_memory(void **state)
 	stop(s);
 	expect_ids(c, 0, 300);
 	fake_stop(c);
+	assert_int_equal(unlink(spool), 0);
 }
 
 #define WANT(what)                                                                                                     \

@@ -384,6 +384,76 @@ static void missing_directories_are_made(void **state)
 	assert_int_equal(errno, ENOENT);
 }
 
+static void write_file(const char *name, const char *p, size_t n);
+
+static void remove_dir(void)
+{
+	each_file(remove_one, NULL);
+	assert_int_equal(rmdir(dir), 0);
+}
+
+/* What is open goes into the new one; only what an earlier life left and nobody had opened is gone, and counted. */
+static void a_directory_that_is_removed_is_made_again(void **state)
+{
+	struct spool *s = open_spool(MIB, 0);
+	struct batch *held = batch_of(20, 4);
+
+	(void)state;
+	put(s, 0, 3);
+	spool__close(s);
+	s = open_spool(MIB, 3);
+	put(s, 10, 2);
+	assert_int_equal(spool__put(s, held, true), 0);
+	remove_dir();
+	put(s, 30, 1);
+	assert_int_equal(files(), 1);
+	assert_int_equal(stats_get(STAT_ship_dropped_spool), 3);
+	expect_level(s, 7);
+	/* Again, and nothing is written any more but the end of it. */
+	remove_dir();
+	expect(s, 10, 2);
+	assert_int_equal(spool__sync(s), 0);
+	assert_int_equal(files(), 1);
+	spool_ref__leave(held->ref);
+	batch__free(held);
+	spool__close(s);
+	s = open_spool(MIB, 5);
+	expect(s, 20, 4);
+	expect(s, 30, 1);
+	spool__close(s);
+	assert_int_equal(files(), 0);
+	assert_int_equal(stats_get(STAT_ship_dropped_spool), 3);
+}
+
+static void a_directory_that_cannot_be_made_again_is_an_error(void **state)
+{
+	struct spool *s = open_spool(MIB, 0);
+	struct batch *b = batch_of(5, 2);
+	int fd;
+
+	(void)state;
+	put(s, 0, 3);
+	remove_dir();
+	fd = open(dir, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(spool__put(s, b, false), -ENOTDIR);
+	expect_level(s, 3);
+	assert_int_equal(unlink(dir), 0);
+	/* Somebody made it, and files in it are not overwritten. */
+	assert_int_equal(mkdir(dir, 0700), 0);
+	write_file("0000000000000001.spool", "theirs", 6);
+	assert_int_equal(spool__put(s, b, false), 0);
+	batch__free(b);
+	assert_int_equal(files(), 2);
+	spool__close(s);
+	assert_int_equal(files(), 2);
+	s = open_spool(MIB, 5);
+	expect(s, 0, 3);
+	expect(s, 5, 2);
+	spool__close(s);
+}
+
 /* Three records in one file, as bytes. */
 static char image[4096];
 static size_t image_size, image_at[4];
@@ -694,6 +764,8 @@ int main(void)
 		T(more_than_the_bound_is_refused),
 		T(two_agents_do_not_share_a_spool),
 		T(missing_directories_are_made),
+		T(a_directory_that_is_removed_is_made_again),
+		T(a_directory_that_cannot_be_made_again_is_an_error),
 		T(a_torn_end_loses_only_the_torn_record),
 		T(zeros_after_the_end_are_no_damage),
 		T(a_damaged_byte_loses_at_most_its_record),

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -22,6 +24,7 @@ struct spool_ref {
 
 struct spool {
 	int dir;
+	char *path;
 	uint64_t max_bytes, bytes;
 	uint64_t file_bytes;
 	uint64_t next_number;
@@ -29,6 +32,7 @@ struct spool {
 	struct list refs;
 	struct segment *active; /* the one that is written, last of the list; NULL: none yet */
 	bool dirty, dir_dirty;
+	bool adrift; /* some of the segments are */
 	unsigned long damaged, failed;
 };
 
@@ -53,7 +57,8 @@ static void remove_file(struct spool *s, struct segment *seg)
 	if (seg->gone)
 		return;
 	segment_name(seg->number, name);
-	unlinkat(s->dir, name, 0);
+	if (!seg->adrift)
+		unlinkat(s->dir, name, 0);
 	seg->gone = true;
 	s->bytes -= seg->size;
 	s->dir_dirty = true;
@@ -108,7 +113,8 @@ struct spool *spool__open(const char *dir, uint64_t max_bytes, uint64_t *recover
 	s->max_bytes = max_bytes;
 	/* Small against the bound, since the bound is kept by dropping whole files. */
 	s->file_bytes = max_bytes / 8 < FILE_BYTES ? max_bytes / 8 : FILE_BYTES;
-	s->dir = segments_open_dir(dir);
+	s->path = strdup(dir);
+	s->dir = s->path ? segments_open_dir(dir) : -ENOMEM;
 	err = s->dir < 0 ? s->dir : segments_adopt(s->dir, &s->segments, &s->next_number);
 	if (err) {
 		spool__close(s);
@@ -141,27 +147,47 @@ void spool__close(struct spool *s)
 	}
 	if (s->dir >= 0)
 		close(s->dir);
+	free(s->path);
 	free(s);
+}
+
+/* A new file of this number, or of the next that is free: others may have put files there. */
+static int create_file(struct spool *s, uint64_t *number)
+{
+	char name[SEGMENT_NAME_LEN + 1];
+	int fd;
+
+	segment_name(*number, name);
+	while ((fd = spool_file_create(s->dir, name)) == -EEXIST) {
+		*number = s->next_number++;
+		segment_name(*number, name);
+	}
+	return fd;
+}
+
+static void uncreate_file(struct spool *s, uint64_t number, int fd)
+{
+	char name[SEGMENT_NAME_LEN + 1];
+
+	segment_name(number, name);
+	unlinkat(s->dir, name, 0);
+	close(fd);
 }
 
 static int start_file(struct spool *s)
 {
-	char name[SEGMENT_NAME_LEN + 1];
+	uint64_t number = s->next_number++;
 	struct segment *seg;
-	int fd;
+	int fd = create_file(s, &number);
 
-	segment_name(s->next_number, name);
-	fd = spool_file_create(s->dir, name);
 	if (fd < 0)
 		return fd;
-	seg = segment__new(s->next_number, fd);
+	seg = segment__new(number, fd);
 	if (!seg) {
-		unlinkat(s->dir, name, 0);
-		close(fd);
+		uncreate_file(s, number, fd);
 		return -ENOMEM;
 	}
 	seg->own = true;
-	s->next_number++;
 	list_push_back(&s->segments, &seg->node);
 	s->bytes += seg->size;
 	s->active = seg;
@@ -238,13 +264,97 @@ static void ref_free(struct spool_ref *ref)
 	free(ref);
 }
 
+/* A file that cannot be opened or read: its events are lost, and the others must not wait for it. */
+static void give_up(struct segment *seg, int err)
+{
+	log_warn("spool", "%016" PRIx64 ".spool cannot be read: %s; %" PRIu64 " events dropped", seg->number,
+		strerror(err), seg->unread);
+	stats_add(STAT_ship_dropped_spool, seg->unread);
+	seg->unread = 0;
+	seg->next = seg->size;
+}
+
+static bool dir_is_gone(const struct spool *s)
+{
+	struct stat st;
+
+	return fstat(s->dir, &st) == 0 && st.st_nlink == 0;
+}
+
+/* Into a directory of the same name. Files that were not open are gone. */
+static int remake_dir(struct spool *s)
+{
+	int dir = segments_open_dir(s->path);
+	struct list *it, *tmp;
+
+	if (dir < 0)
+		return dir;
+	close(s->dir);
+	s->dir = dir;
+	s->adrift = true;
+	log_warn("spool", "%s was removed under the running agent: made again", s->path);
+	list_for_each_safe (it, tmp, &s->segments) {
+		struct segment *seg = list_entry(it, struct segment, node);
+
+		seg->adrift = true;
+		if (seg->fd >= 0 || seg->gone)
+			continue;
+		give_up(seg, ENOENT);
+		reap(s, seg);
+	}
+	return 0;
+}
+
+/* What is open can still be read, so it can be written again. */
+static int rescue(struct spool *s, struct segment *seg)
+{
+	uint64_t number = seg->number;
+	int err, fd = create_file(s, &number);
+
+	if (fd < 0)
+		return fd;
+	err = spool_file_copy(seg->fd, fd, seg->size);
+	if (err) {
+		uncreate_file(s, number, fd);
+		return err;
+	}
+	close(seg->fd);
+	seg->fd = fd;
+	seg->number = number;
+	seg->adrift = false;
+	s->dir_dirty = true;
+	return 0;
+}
+
+/* Somebody may have removed the directory. What is written into a file of it would be gone with this process. */
+static int keep_dir(struct spool *s)
+{
+	int err = dir_is_gone(s) ? remake_dir(s) : 0;
+	struct list *it;
+
+	if (err || !s->adrift)
+		return err;
+	for (it = s->segments.next; it != &s->segments; it = it->next) {
+		struct segment *seg = list_entry(it, struct segment, node);
+
+		if (seg->adrift && !seg->gone)
+			err = rescue(s, seg);
+		if (err)
+			return err;
+	}
+	s->adrift = false;
+	return 0;
+}
+
 int spool__put(struct spool *s, struct batch *b, bool hold)
 {
 	uint64_t size = spool_record_size(spool_batch_payload(b));
 	struct spool_ref *ref = NULL;
 	struct segment *seg;
-	int err = make_room(s, size);
+	int err = keep_dir(s);
 
+	if (!err)
+		err = make_room(s, size);
 	if (err)
 		return err;
 	seg = s->active;
@@ -348,16 +458,6 @@ static struct batch *next_of(struct spool *s, struct segment *seg)
 	return NULL;
 }
 
-/* A file that cannot be opened or read: its events are lost, and the others must not wait for it. */
-static void give_up(struct segment *seg, int err)
-{
-	log_warn("spool", "%016" PRIx64 ".spool cannot be read: %s; %" PRIu64 " events dropped", seg->number,
-		strerror(err), seg->unread);
-	stats_add(STAT_ship_dropped_spool, seg->unread);
-	seg->unread = 0;
-	seg->next = seg->size;
-}
-
 struct batch *spool__next(struct spool *s)
 {
 	struct list *it, *tmp;
@@ -428,8 +528,13 @@ void spool_ref__leave(struct spool_ref *ref)
 
 int spool__sync(struct spool *s)
 {
-	int err = 0;
+	uint64_t events, bytes;
+	int err;
 
+	spool__level(s, &events, &bytes);
+	err = events ? keep_dir(s) : 0;
+	if (err)
+		return err;
 	if (s->dirty && s->active && fdatasync(s->active->fd))
 		err = -errno;
 	s->dirty = s->dirty && err;

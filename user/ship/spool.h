@@ -18,8 +18,9 @@ struct spool_ref;
 /* NULL and errno: ENOMEM, EBUSY (another agent has it), EACCES, EROFS, ENOTDIR…. The directory is made, mode 0700, if
  * it does not exist, and so are those above it. Events that an earlier life left are counted in *recovered. */
 struct spool *spool__open(const char *dir, uint64_t max_bytes, uint64_t *recovered);
-/* Writes the batch. 0; negative errno (nothing was written then). `hold`: the caller keeps the batch and sets its ref;
- * else spool__next will bring it. */
+/* Writes the batch. A directory that was removed is made again first, with what of it was open; what was not is counted
+ * (ship_dropped_spool). 0; negative errno (nothing was written then). `hold`: the caller keeps the batch and sets its
+ * ref; else spool__next will bring it. */
 int spool__put(struct spool *s, struct batch *b, bool hold);
 /* The oldest batch that nobody holds, with its ref set, or NULL: there is none (or no memory for it now). */
 struct batch *spool__next(struct spool *s);

@@ -15,6 +15,7 @@
 
 /* A search for the next record reads this much at a time. */
 #define SEARCH_BYTES 65536
+#define COPY_BYTES 65536
 
 static const char file_magic[SPOOL_FILE_HEADER] = {'K', 'T', 'S', 'P', 'O', 'O', 'L', '1'};
 
@@ -113,6 +114,27 @@ int spool_file_create(int dir, const char *name)
 		return err;
 	}
 	return fd;
+}
+
+int spool_file_copy(int from, int to, uint64_t size)
+{
+	char *block = malloc(COPY_BYTES);
+	int err = block ? 0 : -ENOMEM;
+
+	for (uint64_t off = 0; !err && off < size;) {
+		size_t n = size - off < COPY_BYTES ? (size_t)(size - off) : COPY_BYTES;
+		ssize_t got = read_some(from, block, n, off);
+
+		if (got != (ssize_t)n)
+			err = got < 0 ? -errno : -EIO;
+		else
+			err = write_all(to, block, n, (off_t)off);
+		off += n;
+	}
+	if (!err && fdatasync(to))
+		err = -errno;
+	free(block);
+	return err;
 }
 
 int spool_file_open(int dir, const char *name, uint64_t *ret_size)

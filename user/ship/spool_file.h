@@ -36,6 +36,8 @@ enum spool_found {
 
 /* A new file, mode 0600. Descriptor or negative errno. */
 int spool_file_create(int dir, const char *name);
+/* The first `size` bytes of one to another, onto the disk. 0 or negative errno. */
+int spool_file_copy(int from, int to, uint64_t size);
 /* An existing one, to be read only where it cannot be written: a descriptor and its size, or negative errno; -EBADMSG:
  * it does not begin as a spool file does. */
 int spool_file_open(int dir, const char *name, uint64_t *ret_size);

@@ -17,8 +17,9 @@ struct segment {
 	uint64_t unread; /* events ahead of `next` that nobody holds */
 	uint64_t held;	 /* events in memory, too */
 	unsigned refs;
-	bool gone; /* unlinked; stays until its refs are let go */
-	bool own;  /* written in this life: it holds nothing that is not counted */
+	bool gone;   /* unlinked; stays until its refs are let go */
+	bool own;    /* written in this life: it holds nothing that is not counted */
+	bool adrift; /* its directory was removed: there is its descriptor, and no file of that name */
 };
 
 void segment_name(uint64_t number, char out[SEGMENT_NAME_LEN + 1]);

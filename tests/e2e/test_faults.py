@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -127,6 +128,29 @@ def name_unknown(t):
 
 
 # -- the disk
+
+def spool_removed(t):
+    """Somebody removes the spool's directory while events wait in it: the agent, which has no privilege left, makes it again with
+    what was open, and the next agent finds all of it there."""
+    what = "spool removed"
+    with place(what) as (directory, gateway, collector):
+        spool, records = directory / "spool", []
+        with tap(gateway, None, spool, "--shutdown-timeout", 0, url="http://127.0.0.1:1") as agent:
+            agent.wait_ready()
+            for part in ("before", "after"):
+                record, running = traffic(gateway, directory, part, 0.5)
+                with running:
+                    done(t, f"{what}, {part}", running)
+                records.append(record)
+                wait_for(lambda: any(file.stat().st_size > 8 for file in spool.glob("*.spool")), 30, "a spool file")
+                if part == "before":
+                    shutil.rmtree(spool)
+            agent.wait_line("was removed under the running agent: made again")
+            ends_well(t, what, agent)
+        with tap(gateway, collector, spool) as agent:
+            t.equal(f"{what}: calls that did not arrive", missing(collector, records), 0)
+            ends_well(t, f"{what}, delivered", agent)
+
 
 def disk_full(t):
     what = "disk full"
@@ -381,5 +405,5 @@ def killed_at_random(t):
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(collector_down, name_unknown, disk_full, clock_jumps, ring_too_small, agent_stopped, reload_storm,
-                          killed_at_random))
+    sys.exit(Checks().run(collector_down, name_unknown, spool_removed, disk_full, clock_jumps, ring_too_small, agent_stopped,
+                          reload_storm, killed_at_random))

@@ -374,6 +374,28 @@ static void tries_of_two_calls_are_joined_to_none(void **state)
 	assert_int_equal(got[0]->how, JOIN_AMBIGUOUS);
 }
 
+/* The client gave up, and a call that began unseen fitted it too: Kong gave them two ids. */
+static void tries_of_two_ids_are_joined_to_none(void **state)
+{
+	struct exchange *c = client("shared", 1 * MS), *u = upstream("shared", "aa", 2 * MS);
+	struct exchange *of_other = upstream("shared", "bb", 3 * MS);
+
+	(void)state;
+	join__begun(j, c);
+	join__begun(j, u);
+	u->resp.end = MSG_RESET;
+	join__done(j, u, NULL);
+	join__begun(j, of_other);
+	answer(of_other, 200, NULL, 5 * MS);
+	join__done(j, of_other, NULL);
+	c->client_gone = true;
+	c->resp.end = MSG_RESET;
+	join__done(j, c, NULL);
+	assert_int_equal(got_n, 1);
+	assert_int_equal(got[0]->how, JOIN_AMBIGUOUS);
+	assert_int_equal(got[0]->upstream_count, 0);
+}
+
 static void evidence_never_crosses_credentials(void **state)
 {
 	/* The call that the upstream request belongs to was not seen; another fits in everything but the credential. */
@@ -575,6 +597,7 @@ int main(void)
 		T(two_that_fit_are_joined_to_none),
 		T(many_that_fit),
 		T(tries_of_two_calls_are_joined_to_none),
+		T(tries_of_two_ids_are_joined_to_none),
 		T(one_of_two_that_fit_was_answered_by_kong),
 		T(evidence_never_crosses_credentials),
 		T(ids_that_differ_beat_evidence),

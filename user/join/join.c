@@ -301,14 +301,20 @@ static void add_found(struct found *f, struct try *t)
 	f->open |= t->x == NULL;
 }
 
-/* Kong goes on to another service instance only where one did not answer, or with an error: what was answered well is
- * the last try. Tries that are linked by evidence and say otherwise are those of several calls. */
+static bool other_call(const struct try *a, const struct try *b)
+{
+	return a->id_len && b->id_len && !span_eq(span_of(a->id, a->id_len), span_of(b->id, b->id_len));
+}
+
+/* Kong goes on to another service instance only where one did not answer, or with an error, and names the call the same
+ * each time: what was answered well is the last try. Tries that are linked by evidence and say otherwise are those of
+ * several calls, of which some began unseen. */
 static bool of_one_call(const struct found *f)
 {
 	for (uint32_t i = 0; i + 1 < f->n; i++) {
 		const struct message *resp = &seen_of(f->v[i])->resp;
 
-		if (resp->head_done && resp->status && resp->status < 400)
+		if (other_call(f->v[i], f->v[i + 1]) || (resp->head_done && resp->status && resp->status < 400))
 			return false;
 	}
 	return true;

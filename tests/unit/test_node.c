@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -174,6 +175,39 @@ static void gone_or_not(void **state)
 	assert_int_equal(plan.n, 0);
 	assert_string_equal(plan.text, "its TLS library cannot be looked for: Too many open files");
 	assert_string_equal(plan.lib.path, "");
+	tls_attach__free(t);
+}
+
+static void keep_plan(void *ctx, uint32_t pid, const struct tls_plan *why)
+{
+	assert_int_equal(pid, getpid());
+	*(struct tls_plan *)ctx = *why;
+}
+
+/* Whose probes were taken away for a while and cannot be put back is told, so that nobody shows them as there. */
+static void not_put_back(void **state)
+{
+	static const struct features none;
+	struct tls_attach *t = tls_attach__new(NULL, &none);
+	struct tls_plan plan, why = {.n = 1};
+	pid_t pid = fork();
+
+	(void)state;
+	assert_non_null(t);
+	assert_true(pid >= 0);
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	tls_attach__pause(t);
+	assert_int_equal(tls_attach__process(t, (uint32_t)getpid(), false, &plan), 0);
+	assert_int_equal(tls_attach__process(t, (uint32_t)pid, false, &plan), 0);
+	/* Nor is one that is gone meanwhile anybody's concern. */
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	tls_attach__resume(t, keep_plan, &why);
+	assert_int_equal(why.n, 0);
+	assert_non_null(strstr(why.text, "this kernel has no uprobes"));
 	tls_attach__free(t);
 }
 
@@ -401,6 +435,7 @@ int main(void)
 		cmocka_unit_test(cgroups),
 		cmocka_unit_test(maps),
 		cmocka_unit_test(gone_or_not),
+		cmocka_unit_test(not_put_back),
 		cmocka_unit_test(ourselves),
 		cmocka_unit_test(listening),
 		cmocka_unit_test(lines),

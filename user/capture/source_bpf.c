@@ -393,6 +393,11 @@ static void bpf_each_tls(const struct source *base, void (*fn)(void *ctx, const 
 	tls_report__each(&self(base)->report, fn, ctx);
 }
 
+static void on_tls_lost(void *ctx, uint32_t pid, const struct tls_plan *why)
+{
+	tls_report__set(&((struct source_bpf *)ctx)->report, pid, why);
+}
+
 static void bpf_ring(struct source *base, uint64_t *ret_size, uint64_t *ret_peak)
 {
 	struct source_bpf *s = self(base);
@@ -420,7 +425,7 @@ static int bpf_govern(struct source *base, const struct rec_govern *g)
 		if (err)
 			return err;
 		s->tap_until = clock_mono_ns() + TAP_LASTS;
-		tls_attach__resume(s->tls);
+		tls_attach__resume(s->tls, on_tls_lost, s);
 	}
 	s->paused = g->detached;
 	return 0;

@@ -367,7 +367,8 @@ void tls_attach__pause(struct tls_attach *t)
 	}
 }
 
-void tls_attach__resume(struct tls_attach *t)
+void tls_attach__resume(
+	struct tls_attach *t, void (*fn)(void *ctx, uint32_t pid, const struct tls_plan *why), void *ctx)
 {
 	struct tls_plan plan;
 	struct list *i, *tmp;
@@ -383,8 +384,10 @@ void tls_attach__resume(struct tls_attach *t)
 			u->at->users++;
 			continue;
 		}
-		if (!u->all_only && !err)
+		if (!u->all_only && !err) {
 			log_warn("capture", "worker %u: its TLS is not captured any more: %s", u->pid, plan.text);
+			fn(ctx, u->pid, &plan);
+		}
 		forget(u);
 	}
 }

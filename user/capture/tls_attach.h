@@ -36,9 +36,10 @@ int tls_attach__process(struct tls_attach *t, uint32_t pid, bool all_only, struc
 void tls_attach__forget(struct tls_attach *t, uint32_t pid);
 /* Takes all probes away, and those that ask meanwhile get none. */
 void tls_attach__pause(struct tls_attach *t);
-/* Puts them back, for all processes that have not been forgotten since. One that cannot be probed any more is logged.
- */
-void tls_attach__resume(struct tls_attach *t);
+/* Puts them back, for all processes that have not been forgotten since. One that lives and cannot be probed any more is
+ * logged, and told to fn with the reason. */
+void tls_attach__resume(
+	struct tls_attach *t, void (*fn)(void *ctx, uint32_t pid, const struct tls_plan *why), void *ctx);
 void tls_attach__free(struct tls_attach *t); /* NULL is fine */
 
 #endif

@@ -21,7 +21,7 @@ struct h1call {
 	bool begun;
 	bool tentative; /* found while looking for a place to go on; not believed before its start line was read */
 	bool unasked;	/* only its response was seen */
-	bool unsure;	/* its response's length is not certain: the method of its request was not seen */
+	bool unsure;	/* its response's length is not certain: the method of its request was not seen, or not whole */
 	bool is_bare;	/* HTTP/0.9 */
 	bool req_over, resp_over;
 };

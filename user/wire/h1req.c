@@ -75,6 +75,7 @@ static void on_head(struct proto *p, struct h1call *c, uint64_t t_ns)
 	c->is_bare = m->major == 0;
 	if (c->tentative) {
 		c->tentative = false;
+		c->unsure &= span_eq(message__method(m), SPAN_LIT("HEAD"));
 		p->req.synced = true;
 		stats_inc(STAT_wire_resyncs);
 	}

@@ -155,7 +155,7 @@ static bool on_head(struct proto *p, struct h1call *c, uint64_t t_ns)
 		c->x->upgraded = true;
 		return true;
 	}
-	c->unsure = !method.n && c->x->req.end != MSG_BAD;
+	c->unsure = (!method.n || c->tentative) && c->x->req.end != MSG_BAD;
 	if (span_eq(method, SPAN_LIT("HEAD")) || m->status == 204 || m->status == 304)
 		http1_reader__no_body(p->resp.reader);
 	return false;

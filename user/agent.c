@@ -198,6 +198,9 @@ static void apply(struct agent *a, const struct record *rec)
 		conns__on_record(a->conns, rec);
 		join__tick(a->join, rec->t_ns);
 		break;
+	case REC_LOSS:
+		join__lost(a->join);
+		break;
 	case REC_GOVERN:
 		conns__on_record(a->conns, rec);
 		log_govern(&rec->govern);

@@ -26,7 +26,7 @@ static void say(const char *word, unsigned long long t)
 static void on_record(void *ctx, const struct record *r)
 {
 	(void)ctx;
-	say(r->kind == REC_OPEN ? "O" : r->kind == REC_CLOSE ? "C" : "D", r->t_ns);
+	say(r->kind == REC_OPEN ? "O" : r->kind == REC_CLOSE ? "C" : r->kind == REC_LOSS ? "L" : "D", r->t_ns);
 }
 
 static void on_proc(void *ctx, const struct proc_event *e)
@@ -107,6 +107,17 @@ static void by_time(void **state)
 	assert_string_equal(said, "O10 D20 D25 C30 D31");
 	intake__settle(in, mark);
 	assert_int_equal(intake__count(in), 5);
+}
+
+/* A loss is as old as the data before it, and sends nothing on that waits. */
+static void losing(void **state)
+{
+	(void)state;
+	control(KT_CLOSE, 30);
+	data(20, 0);
+	intake__lost(in);
+	data(31, 0);
+	assert_string_equal(said, "D20 L20 C30 D31");
 }
 
 /* What arrived after the mark waits for the next round. */
@@ -294,6 +305,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(by_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(losing, setup, teardown),
 		cmocka_unit_test_setup_teardown(settling, setup, teardown),
 		cmocka_unit_test_setup_teardown(out_of_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(first, setup, teardown),

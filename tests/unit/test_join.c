@@ -355,6 +355,45 @@ static void many_that_fit(void **state)
 }
 
 /* The request of another call, which like this one shows no credential, was not seen, and its upstream leg was. */
+/* Its own upstream leg may be among what was lost, and so may the call that this one is of. */
+static void after_a_loss_evidence_is_none(void **state)
+{
+	struct exchange *c = client("alice", 1 * MS), *u = upstream("alice", NULL, 2 * MS);
+	struct exchange *c2 = client("alice", 3 * MS), *u2 = upstream("alice", "bb", 4 * MS);
+	struct exchange *c3 = client("alice", 10 * MS), *u3 = upstream("alice", NULL, 11 * MS);
+
+	(void)state;
+	join__begun(j, c);
+	join__begun(j, u);
+	answer(u, 200, NULL, 3 * MS);
+	join__done(j, u, NULL);
+	join__lost(j);
+	answer(c, 200, NULL, 4 * MS);
+	join__done(j, c, NULL);
+	assert_int_equal(got_n, 1);
+	assert_int_equal(got[0]->upstream_count, 0);
+	assert_int_equal(got[0]->how, JOIN_AMBIGUOUS);
+	/* Nor is what comes after it taken for its own. */
+	join__begun(j, c2);
+	join__lost(j);
+	join__begun(j, u2);
+	answer(u2, 200, NULL, 5 * MS);
+	join__done(j, u2, NULL);
+	answer(c2, 200, "bb", 6 * MS);
+	join__done(j, c2, NULL);
+	assert_int_equal(got_n, 2);
+	assert_int_equal(got[1]->how, JOIN_BY_ID); /* an id is an id */
+	/* What begins later is joined as ever. */
+	join__begun(j, c3);
+	join__begun(j, u3);
+	answer(u3, 200, NULL, 12 * MS);
+	join__done(j, u3, NULL);
+	answer(c3, 200, NULL, 13 * MS);
+	join__done(j, c3, NULL);
+	assert_int_equal(got_n, 3);
+	assert_int_equal(got[2]->how, JOIN_BY_EVIDENCE);
+}
+
 static void tries_of_two_calls_are_joined_to_none(void **state)
 {
 	struct exchange *c = client("same", 1 * MS), *other = upstream("same", NULL, 2 * MS),
@@ -596,6 +635,7 @@ int main(void)
 		T(one_that_fits_is_joined_by_evidence),
 		T(two_that_fit_are_joined_to_none),
 		T(many_that_fit),
+		T(after_a_loss_evidence_is_none),
 		T(tries_of_two_calls_are_joined_to_none),
 		T(tries_of_two_ids_are_joined_to_none),
 		T(one_of_two_that_fit_was_answered_by_kong),

@@ -69,6 +69,7 @@ static void describe(struct buf *b, const struct record *rec)
 		buf__printf(b, "%d %d %u", rec->govern.bodies, rec->govern.detached, rec->govern.shift);
 		break;
 	case REC_TICK:
+	case REC_LOSS:
 		break;
 	}
 	buf__append_char(b, '\n');
@@ -131,6 +132,7 @@ static void what_is_recorded_is_replayed(void **state)
 		{.kind = REC_DATA, .t_ns = 5, .data = {.key = tls, .dir = DIR_OUT, .pos = 0, .data = SPAN_LIT("")}},
 		{.kind = REC_REMOTE, .t_ns = 5, .remote = {.config = SPAN_LIT("{\"sample_rate\":10}")}},
 		{.kind = REC_TICK, .t_ns = 6},
+		{.kind = REC_LOSS, .t_ns = 6},
 		{.kind = REC_CLOSE, .t_ns = 7, .close = {.key = tls, .in_pos = 1, .out_pos = 2}},
 		{.kind = REC_CLOSE, .t_ns = 7, .close = {.key = clear, .in_pos = 9, .limited = true}},
 		{.kind = REC_GOVERN, .t_ns = 7, .govern = {.bodies = false, .shift = 5}},

@@ -30,6 +30,7 @@ struct intake {
 	size_t first, n, cap;
 	uint64_t serial, count;
 	uint64_t seen_ns; /* the latest time on the control ring so far */
+	uint64_t data_ns; /* time of the latest data record */
 };
 
 struct intake *intake__new(const struct intake_sink *sink)
@@ -269,7 +270,7 @@ void intake__data(struct intake *in, const void *raw, size_t len)
 	give_before(in, d->head.t_ns);
 	/* Not the whole of it: the largest kind of record takes nearly a kilobyte. */
 	rec.kind = REC_DATA;
-	rec.t_ns = d->head.t_ns;
+	rec.t_ns = in->data_ns = d->head.t_ns;
 	rec.data = (struct rec_data){
 		.key = {.gen = d->gen, .obj = d->obj, .pid = d->head.pid, .tls = d->tls},
 		.dir = (enum direction)d->dir,
@@ -278,6 +279,13 @@ void intake__data(struct intake *in, const void *raw, size_t len)
 		.gap = d->gap,
 		.cause = (enum gap_cause)d->cause,
 	};
+	hand_on(in, &rec);
+}
+
+void intake__lost(struct intake *in)
+{
+	const struct record rec = {.kind = REC_LOSS, .t_ns = in->data_ns};
+
 	hand_on(in, &rec);
 }
 

@@ -39,6 +39,8 @@ struct intake *intake__new(const struct intake_sink *sink);
 void intake__control(struct intake *in, const void *raw, size_t len);
 /* One record of the data ring: handed on at once, after the control records that belong before it. */
 void intake__data(struct intake *in, const void *raw, size_t len);
+/* Records found no room before what comes next: hands on that, as of the latest data record. */
+void intake__lost(struct intake *in);
 /* How many control records were kept at any time so far: take it before reading the data ring … */
 uint64_t intake__mark(const struct intake *in);
 /* … and give it back when the data ring was read to the end: these are handed on now. */

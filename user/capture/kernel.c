@@ -595,6 +595,16 @@ int kernel__resume(struct kernel *k)
 	return err;
 }
 
+uint64_t kernel__lost(const struct kernel *k)
+{
+	uint64_t sum = 0;
+
+	for (int cpu = 0; cpu < KT_CPUS; cpu++)
+		sum += __atomic_load_n(&k->skel->bss->counts[cpu][KT_STAT_LOST_DATA], __ATOMIC_RELAXED) +
+		       __atomic_load_n(&k->skel->bss->counts[cpu][KT_STAT_LOST_CTL], __ATOMIC_RELAXED);
+	return sum;
+}
+
 void kernel__counters(struct kernel *k)
 {
 	static const enum counter names[KT_STAT_COUNT] = {

@@ -64,6 +64,8 @@ void kernel__pause(struct kernel *k);
 int kernel__resume(struct kernel *k);
 /* Brings the agent's counters up to the programs'. */
 void kernel__counters(struct kernel *k);
+/* Records that found no room so far, in either ring. Cheap, but looks at a line of memory of each CPU. */
+uint64_t kernel__lost(const struct kernel *k);
 
 /* Programs for the TLS library. COUNTED ones take the number of bytes from where the fourth argument points to. */
 enum tls_prog {

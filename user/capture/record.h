@@ -64,7 +64,8 @@ enum record_kind {
 	REC_TICK,
 	REC_CLOCK,
 	REC_REMOTE,
-	REC_GOVERN
+	REC_GOVERN,
+	REC_LOSS /* records that belong somewhere before this one found no room; whose they were, nobody knows */
 };
 
 struct rec_open {
@@ -144,7 +145,8 @@ struct rec_govern {
 
 struct record {
 	enum record_kind kind;
-	uint64_t t_ns; /* CLOCK_MONOTONIC; a TICK carries nothing else: time has come this far on all workers */
+	uint64_t t_ns; /* CLOCK_MONOTONIC; a TICK carries nothing else: time has come this far on all workers. A LOSS
+			* neither */
 	union {
 		struct rec_open open;
 		struct rec_data data;

@@ -157,6 +157,9 @@ static void put_record(struct buf *b, const struct record *rec)
 	case REC_TICK:
 		buf__append_str(b, ",\"call\":\"tick\"");
 		break;
+	case REC_LOSS:
+		buf__append_str(b, ",\"call\":\"loss\"");
+		break;
 	case REC_CLOCK:
 		buf__printf(b, ",\"call\":\"clock\",\"wall_offset_ns\":%" PRId64, rec->clock.wall_offset_ns);
 		break;

@@ -34,6 +34,8 @@
 #define BYTES_PER_NS 8 /* copied by the programs: an estimate for a limit, not for a bill */
 /* So long after the last gateway is gone system calls are looked at still: it may just be restarting. */
 #define TAP_LASTS (10000 * MS)
+/* That records were lost is looked for each time so much of the ring was read. */
+#define LOSS_PART 8
 
 struct source_bpf {
 	struct source base;
@@ -48,8 +50,9 @@ struct source_bpf {
 	struct ends ends;
 	struct hook_costs costs;
 	struct toll_sum tls_toll;
-	uint64_t lost_said; /* records, when it was said last that some were lost */
-	uint64_t ring_peak; /* most bytes seen waiting in the data ring */
+	uint64_t lost_said;  /* records, when it was said last that some were lost */
+	uint64_t lost, read; /* records that were known to be lost, bytes of the ring since that was looked at */
+	uint64_t ring_peak;  /* most bytes seen waiting in the data ring */
 	struct record_sink sink;
 	int epoll, timer;
 	bool active, searching_said, paused;
@@ -192,9 +195,27 @@ static void on_control(void *ctx, const void *raw, size_t len)
 	intake__control(((struct source_bpf *)ctx)->intake, raw, len);
 }
 
+/* Before what came after a loss is read, it is known that there was one: the ring was full then, so what came after
+ * lies a whole ring behind what was being read. */
+static void look_for_loss(struct source_bpf *s)
+{
+	uint64_t lost = kernel__lost(s->kernel);
+
+	s->read = 0;
+	if (lost == s->lost)
+		return;
+	s->lost = lost;
+	intake__lost(s->intake);
+}
+
 static void on_data(void *ctx, const void *raw, size_t len)
 {
-	intake__data(((struct source_bpf *)ctx)->intake, raw, len);
+	struct source_bpf *s = ctx;
+
+	s->read += len;
+	if (s->read >= kernel__data_size(s->kernel) / LOSS_PART)
+		look_for_loss(s);
+	intake__data(s->intake, raw, len);
 }
 
 static void drain_control(void *ctx)
@@ -210,6 +231,7 @@ static void read_rings(struct source_bpf *s)
 
 	if (waiting > s->ring_peak)
 		s->ring_peak = waiting;
+	look_for_loss(s);
 	drain_control(s);
 	mark = intake__mark(s->intake);
 	if (ring__read(s->data, on_data, s) != RING_DONE)

@@ -167,6 +167,8 @@ static int own_line(struct replay *r, const json_t *o, const char *call, struct 
 
 	if (!strcmp(call, "tick")) {
 		rec->kind = REC_TICK;
+	} else if (!strcmp(call, "loss")) {
+		rec->kind = REC_LOSS;
 	} else if (!strcmp(call, "worker")) {
 		rec->kind = REC_WORKER;
 		worker_of(o, &rec->worker);

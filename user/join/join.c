@@ -37,7 +37,7 @@ struct call {
 	struct exchange *x;		 /* NULL while open */
 	const struct rec_worker *worker; /* once it is done: NULL, or what is known of it */
 	struct rec_worker *kept;	 /* of its own, while it waits */
-	bool ambiguous;			 /* an upstream request fitted this call and another */
+	bool ambiguous;			 /* an upstream request fitted this call and another, or may do */
 	uint64_t deadline;
 	size_t mem; /* of it, while it waits */
 };
@@ -65,7 +65,8 @@ struct join {
 	struct transaction_sink sink;
 	int64_t wall_offset;
 	struct hmap calls, groups;
-	uint64_t serial;     /* of the latest call */
+	uint64_t serial;     /* of the latest call … */
+	uint64_t lost;	     /* … and when records were lost last */
 	struct list waiting; /* calls, by deadline */
 	struct hmap tries, tries_by_id, tries_by_call;
 	struct list fitting, loose; /* tries by age: of those that an open call fitted, and of the others */
@@ -181,7 +182,7 @@ static void leave_group(struct join *j, struct call *c)
 
 	if (!g)
 		return;
-	c->ambiguous = c->serial <= g->ambiguous;
+	c->ambiguous |= c->serial <= g->ambiguous;
 	c->group = NULL;
 	list_remove(&c->in_group);
 	if (--g->n)
@@ -204,7 +205,7 @@ static uint64_t link_call(struct join *j, uint64_t evidence, bool *fits)
 		return 0;
 	}
 	c = list_entry(g->open.next, struct call, in_group);
-	return c->serial <= g->ambiguous ? 0 : c->id;
+	return c->serial <= g->ambiguous || c->serial <= j->lost ? 0 : c->id;
 }
 
 static void begun_upstream(struct join *j, const struct exchange *x)
@@ -342,7 +343,7 @@ static void find_tries(const struct join *j, struct call *c, struct found *f)
 		if (t->call_id == c->id && !(id.n && t->id_len) && !evidence_contradicts(x, seen_of(t)))
 			add_found(f, t);
 	}
-	if (!of_one_call(f)) {
+	if (!of_one_call(f) || (f->n && c->serial <= j->lost)) {
 		c->ambiguous = true;
 		*f = (struct found){0};
 	}
@@ -592,6 +593,11 @@ static void drop_old(struct join *j, struct list *tries, uint64_t t_ns)
 		if (!t->call_id || !find_call(j, t->call_id))
 			orphan(j, t);
 	}
+}
+
+void join__lost(struct join *j)
+{
+	j->lost = j->serial;
 }
 
 void join__tick(struct join *j, uint64_t t_ns)

@@ -27,6 +27,9 @@ struct join *join__new(const struct join_limits *l, struct transaction_sink sink
 void join__begun(struct join *j, const struct exchange *x);
 /* An exchange is done: taken. `w` is what is known of its worker, or NULL; copied. */
 void join__done(struct join *j, struct exchange *x, const struct rec_worker *w);
+/* Records were lost before what comes from here on. Whatever is open may lack its own upstream leg, and of another call
+ * the client's leg may be missing: then the two would fit. So nothing that has begun is joined by evidence any more. */
+void join__lost(struct join *j);
 void join__tick(struct join *j, uint64_t t_ns);
 /* Hand on everything that waits. */
 void join__flush(struct join *j);

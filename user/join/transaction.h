@@ -9,7 +9,7 @@ enum join_how {
 	JOIN_BY_ID,	  /* X-Kong-Request-Id on both legs */
 	JOIN_BY_EVIDENCE, /* one candidate only: worker, time, forwarded headers, method */
 	JOIN_MISSING,	  /* Kong's answer says that an upstream served it, and that leg was not seen */
-	JOIN_AMBIGUOUS,	  /* several calls fit: nothing was taken from any */
+	JOIN_AMBIGUOUS,	  /* several calls fit, or one that was lost might: nothing was taken from any */
 };
 
 /* Everything here but the worker is owned by the transaction. */

@@ -510,10 +510,11 @@ static int run_live(struct agent *a)
 	a->now = clock_mono_ns();
 	tell_clock(a, a->now, source__wall_offset(a->source));
 	err = source__poll(a->source, 0);
+	ops__tick(a->ops);
+	ops__set_ready(a->ops, NULL);
 	log_info("agent", "ready, watching %zu worker%s", source__workers(a->source),
 		source__workers(a->source) == 1 ? "" : "s");
 	notify__ready(a->notify, "capturing");
-	ops__set_ready(a->ops, NULL);
 	while (!a->stop && err >= 0 && clock_mono_ns() < deadline) {
 		wait_for_work(a, (int)a->config->capture.poll_ms);
 		/* Every record older than this is in the ring by now, so a tick of this time comes after them. */

@@ -154,6 +154,7 @@ void ops__set_ready(struct ops *ops, const char *why_not)
 		return;
 	pthread_mutex_lock(&ops->lock);
 	ops->ready = !why_not;
+	ops->shared = ops->draft; /* who hears of it may ask at once for how many workers */
 	snprintf(ops->not_ready, sizeof(ops->not_ready), "%s", why_not ? why_not : "");
 	pthread_mutex_unlock(&ops->lock);
 }

@@ -24,36 +24,12 @@
 #include <unistd.h>
 
 #include "base/tracefs.h"
+#include "in_child.h"
 #include "ops/privs.h"
 #include "ops/seccomp.h"
 
 #define CAPS_KEPT ((1ull << 2) | (1ull << 19) | (1ull << 38) | (1ull << 39) | (1ull << 40))
 #define CAP_ADMIN (1ull << 21)
-
-/* In the child: the first thing that is not so ends it, with its line as exit code. */
-#define WANT(what)                                                                                                     \
-	do {                                                                                                           \
-		if (!(what)) {                                                                                         \
-			fprintf(stderr, "%s:%d: %s (%s)\n", __func__, __LINE__, #what, strerror(errno));               \
-			_exit(1);                                                                                      \
-		}                                                                                                      \
-	} while (0)
-
-static void in_child(void (*fn)(void))
-{
-	int status;
-	pid_t pid = fork();
-
-	assert_true(pid >= 0);
-	if (!pid) {
-		alarm(20);
-		fn();
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
-}
 
 /* A hexadecimal or decimal field of /proc/thread-self/status. */
 static unsigned long long field(const char *name)
@@ -299,7 +275,7 @@ static void child_tracepoints(void)
 	static void test_##name(void **state)                                                                          \
 	{                                                                                                              \
 		(void)state;                                                                                           \
-		in_child(child_##name);                                                                                \
+		in_child(child_##name, 20);                                                                            \
 	}
 
 CHILD(start)

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/stats.h"
 #include "fake_collector.h"
+#include "in_child.h"
 #include "ship/shipper.h"
 #include "ship/spool.h"
 
@@ -1098,14 +1099,6 @@ static void an_unwritable_spool_leaves_the_memory(void **state)
 	assert_int_equal(unlink(spool), 0);
 }
 
-#define WANT(what)                                                                                                     \
-	do {                                                                                                           \
-		if (!(what)) {                                                                                         \
-			fprintf(stderr, "%s:%d: %s (%s)\n", __func__, __LINE__, #what, strerror(errno));               \
-			_exit(1);                                                                                      \
-		}                                                                                                      \
-	} while (0)
-
 /* Nobody can write to the spool's directory, or everybody who could before. Permissions do not bind root, but in a
  * child, which may have mounts of its own, a disk that is mounted to be read does. */
 static void refuse_writes(bool on)
@@ -1152,19 +1145,10 @@ static void with_a_disk_that_cannot_be_written(void)
 
 static void a_disk_that_cannot_be_written_yet_stops_nobody(void **state)
 {
-	int status = 0;
-	pid_t pid;
-
 	(void)state;
 	given = 0;
 	use_spool();
-	pid = fork();
-	if (pid == 0) {
-		with_a_disk_that_cannot_be_written();
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	in_child(with_a_disk_that_cannot_be_written, 240);
 }
 
 /* A network of its own, in which the name server takes every question and answers none: the resolver would wait for
@@ -1215,19 +1199,10 @@ static void with_a_silent_name_server(void)
 /* Who waits for it must not be the thread that keeps events safe. */
 static void a_silent_name_server_holds_nothing_up(void **state)
 {
-	int status = 0;
-	pid_t pid;
-
 	(void)state;
 	given = 0;
 	use_spool();
-	pid = fork();
-	if (pid == 0) {
-		with_a_silent_name_server();
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	in_child(with_a_silent_name_server, 240);
 }
 
 /* Chance decides how each request is answered and how large the events are; poison and what is too large stay so. */

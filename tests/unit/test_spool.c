@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/stats.h"
+#include "in_child.h"
 #include "ship/spool.h"
 #include "ship/spool_file.h"
 
@@ -628,14 +629,6 @@ static void a_full_disk_is_an_error_that_leaves_nothing_behind(void **state)
 	assert_int_equal(files(), 0);
 }
 
-#define WANT(what)                                                                                                     \
-	do {                                                                                                           \
-		if (!(what)) {                                                                                         \
-			fprintf(stderr, "%s:%d: %s (%s)\n", __func__, __LINE__, #what, strerror(errno));               \
-			_exit(1);                                                                                      \
-		}                                                                                                      \
-	} while (0)
-
 static void may_only_be_read(const char *path, void *ctx)
 {
 	(void)ctx;
@@ -691,17 +684,8 @@ static void from_a_disk_that_may_only_be_read(void)
 
 static void what_may_only_be_read_is_delivered_all_the_same(void **state)
 {
-	int status = 0;
-	pid_t pid;
-
 	(void)state;
-	pid = fork();
-	if (pid == 0) {
-		from_a_disk_that_may_only_be_read();
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	in_child(from_a_disk_that_may_only_be_read, 60);
 }
 
 static void files_are_private(void **state)

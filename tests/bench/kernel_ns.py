@@ -4,9 +4,7 @@ each call of the stand-in gateway (both legs), by the kernel's own account (kern
 
     python3 tests/bench/kernel_ns.py [--kongtap BINARY] [--only "no request bodies"]"""
 import argparse
-import json
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,7 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
-from client import PORTS  # noqa: E402  (the path is only known now)
+from bpf_objects import program_statistics, programs_of  # noqa: E402  (the path is only known now)
+from client import PORTS  # noqa: E402
+from gateway import run  # noqa: E402
 from lib import Agent, Gateway, Workdir  # noqa: E402
 
 METRICS = 19468
@@ -41,20 +41,9 @@ end
 """
 
 
-def run(*argv):
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-
-
 def programs(pid):
-    """(name, nanoseconds, runs) of the agent's."""
-    ids = set()
-    for file in Path(f"/proc/{pid}/fdinfo").iterdir():
-        try:
-            ids.update(re.findall(r"^prog_id:\t(\d+)$", file.read_text(), re.M))
-        except OSError:
-            pass
-    shown = [json.loads(run("bpftool", "-j", "prog", "show", "id", each)) for each in ids]
-    return {each["id"]: each.get("run_time_ns", 0) for each in shown if each["name"].startswith(("sys_", "spare_"))}
+    """Nanoseconds of the agent's programs at system calls, by their ids."""
+    return {each["id"]: each.get("run_time_ns", 0) for each in programs_of(pid) if each["name"].startswith(("sys_", "spare_"))}
 
 
 def copied():
@@ -84,23 +73,17 @@ def main():
     if given.kongtap:
         import lib
         lib.KONGTAP = Path(given.kongtap)
-    switch = Path("/proc/sys/kernel/bpf_stats_enabled")
-    before = switch.read_text()
-    switch.write_text("1")
-    try:
-        with Workdir() as directory, Gateway(directory / "gateway", oracle="lines") as gateway:
-            for name, options in OPTIONS.items():
-                if given.only not in (None, name):
-                    continue
-                with Agent("--output", "none", "--prefix", gateway.prefix, "--metrics-listen", f"127.0.0.1:{METRICS}",
-                           *options) as agent:
-                    agent.wait_ready()
-                    for call in CALLS:
-                        ns, size = measure(gateway, directory, agent, call, given.seconds)
-                        print(f"{name:<20} {call:<18} {ns:8.0f} ns {size:8.0f} bytes", flush=True)
-                    agent.stop()
-    finally:
-        switch.write_text(before)
+    with program_statistics(), Workdir() as directory, Gateway(directory / "gateway", oracle="lines") as gateway:
+        for name, options in OPTIONS.items():
+            if given.only not in (None, name):
+                continue
+            with Agent("--output", "none", "--prefix", gateway.prefix, "--metrics-listen", f"127.0.0.1:{METRICS}",
+                       *options) as agent:
+                agent.wait_ready()
+                for call in CALLS:
+                    ns, size = measure(gateway, directory, agent, call, given.seconds)
+                    print(f"{name:<20} {call:<18} {ns:8.0f} ns {size:8.0f} bytes", flush=True)
+                agent.stop()
     return 0
 
 

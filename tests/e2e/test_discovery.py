@@ -2,7 +2,6 @@
 """Kong is found wherever it runs, followed through reload, restart and crash; nothing else is looked at.
 
 The agent is told nothing: no --prefix, no --pid. Other gateways of this host, if there are any, are left out of account."""
-import json
 import os
 import pwd
 import re
@@ -16,6 +15,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from bpf_objects import program_statistics, programs_of, shown
 from compare import compare, compare_record
 from finder import Finder, about, pod_cgroup, worker_of
 from gateway import NGINX, PORTS, alive, children_of, run, system_library, title_of
@@ -296,29 +296,11 @@ for line in sys.stdin:
 
 def probe_programs(agent):
     """Ids of the programs that this agent holds and that probes run."""
-    ids = set()
-    for file in Path(f"/proc/{agent.pid}/fdinfo").iterdir():
-        try:
-            ids.update(re.findall(r"^prog_id:\t(\d+)$", file.read_text(), re.M))
-        except OSError:
-            pass
-    shown = [json.loads(run("bpftool", "-j", "prog", "show", "id", each)) for each in ids]
-    return [each["id"] for each in shown if each["type"] == "kprobe"]
+    return [each["id"] for each in programs_of(agent.pid) if each["type"] == "kprobe"]
 
 
 def times_run(programs):
-    return sum(json.loads(run("bpftool", "-j", "prog", "show", "id", str(each))).get("run_cnt", 0) for each in programs)
-
-
-@contextmanager
-def program_statistics():
-    switch = Path("/proc/sys/kernel/bpf_stats_enabled")
-    before = switch.read_text()
-    switch.write_text("1")
-    try:
-        yield
-    finally:
-        switch.write_text(before)
+    return sum(shown(each).get("run_cnt", 0) for each in programs)
 
 
 def an_innocent_neighbour(t):

@@ -4,7 +4,6 @@ pass. After each fault the sums are exact and every event that no documented lim
 
 The times are short so that this runs with every change; `make torture` runs it with those of a bad day:
 KONGTAP_TEST_OUTAGE (seconds, 2), KONGTAP_TEST_STOP (seconds, 2), KONGTAP_TEST_KILLS (3)."""
-import json
 import os
 import random
 import re
@@ -18,6 +17,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from bpf_objects import held_by
 from compare import compare
 from gateway import PORTS
 from h1life import Call, inside
@@ -339,18 +339,6 @@ def reload_storm(t):
 
 # -- death
 
-def bpf_objects(agent):
-    """Programs, maps and links that the agent holds: what would have to go with it."""
-    found = {"prog": set(), "map": set(), "link": set()}
-    for file in Path(f"/proc/{agent.pid}/fdinfo").iterdir():
-        try:
-            for kind, number in re.findall(r"^(prog|map|link)_id:\t(\d+)$", file.read_text(), re.M):
-                found[kind].add(number)
-        except OSError:
-            pass
-    return found
-
-
 def still_there(objects):
     return [f"{kind} {number}" for kind, numbers in objects.items() for number in numbers
             if subprocess.run(["bpftool", "-j", kind, "show", "id", number], capture_output=True).returncode == 0]
@@ -373,7 +361,7 @@ def killed_at_random(t):
                 with tap(gateway, collector, directory / "spool") as agent:
                     ready = agent.wait_ready()
                     time.sleep(rng.uniform(0, MATURE + 1.5))
-                    objects = bpf_objects(agent)
+                    objects = held_by(agent.pid)
                     agent.process.kill()
                     killed = time.time()
                     agent.wait()

@@ -24,7 +24,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
 sys.path.insert(0, str(HERE.parent / "gateway"))
 
-from gateway import PORTS, Gateway, GatewayError, join_netns, wait_for  # noqa: E402  (the path is only known now)
+from bpf_objects import held_by  # noqa: E402  (the path is only known now)
+from gateway import PORTS, Gateway, GatewayError, join_netns, wait_for  # noqa: E402
 from lib import Agent, Collector, Workdir, client  # noqa: E402
 
 MIB = 1 << 20
@@ -51,12 +52,8 @@ def status_of(pid):
 
 def maps_of(pid):
     """{name: id} of the maps that the agent holds."""
-    ids = set()
-    for file in Path(f"/proc/{pid}/fdinfo").iterdir():
-        with contextlib.suppress(OSError):
-            ids.update(re.findall(r"^map_id:\t(\d+)$", file.read_text(), re.M))
     shown = [json.loads(subprocess.run(["bpftool", "-j", "map", "show", "id", each], capture_output=True, check=True).stdout)
-             for each in ids]
+             for each in held_by(pid)["map"]]
     return {each["name"]: each["id"] for each in shown if each.get("name") in MAPS}
 
 

@@ -595,14 +595,18 @@ int kernel__resume(struct kernel *k)
 	return err;
 }
 
-uint64_t kernel__lost(const struct kernel *k)
+static uint64_t counted_by_all(const struct kernel *k, enum kt_stat which)
 {
 	uint64_t sum = 0;
 
 	for (int cpu = 0; cpu < KT_CPUS; cpu++)
-		sum += __atomic_load_n(&k->skel->bss->counts[cpu][KT_STAT_LOST_DATA], __ATOMIC_RELAXED) +
-		       __atomic_load_n(&k->skel->bss->counts[cpu][KT_STAT_LOST_CTL], __ATOMIC_RELAXED);
+		sum += __atomic_load_n(&k->skel->bss->counts[cpu][which], __ATOMIC_RELAXED);
 	return sum;
+}
+
+uint64_t kernel__lost(const struct kernel *k)
+{
+	return counted_by_all(k, KT_STAT_LOST_DATA) + counted_by_all(k, KT_STAT_LOST_CTL);
 }
 
 void kernel__counters(struct kernel *k)
@@ -619,10 +623,8 @@ void kernel__counters(struct kernel *k)
 
 	count_skipped(k);
 	for (uint32_t i = 0; i < KT_STAT_COUNT; i++) {
-		uint64_t sum = 0;
+		uint64_t sum = counted_by_all(k, i);
 
-		for (int cpu = 0; cpu < KT_CPUS; cpu++)
-			sum += __atomic_load_n(&k->skel->bss->counts[cpu][i], __ATOMIC_RELAXED);
 		stats_add(names[i], sum - k->counted[i]);
 		k->counted[i] = sum;
 	}

@@ -212,11 +212,6 @@ static int copy_so_far(struct message *m, const struct message *from)
 	return headers__copy(&m->headers, &from->headers);
 }
 
-static uint64_t later(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
 struct exchange *exchange__so_far(const struct exchange *x)
 {
 	struct exchange *copy = zalloc(sizeof(*copy));
@@ -226,7 +221,7 @@ struct exchange *exchange__so_far(const struct exchange *x)
 	*copy = *x;
 	copy->conn_used = NULL;
 	copy->older = copy->newer = NULL;
-	copy->t_end_ns = later(x->req.t_last_ns, x->resp.t_last_ns);
+	copy->t_end_ns = exchange__last_ns(x);
 	if (copy_so_far(&copy->req, &x->req) || copy_so_far(&copy->resp, &x->resp)) {
 		exchange__free(copy);
 		return NULL;

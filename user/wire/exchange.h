@@ -41,6 +41,12 @@ struct exchange {
 
 /* Frees both messages and the exchange. NULL is fine. */
 void exchange__free(struct exchange *x);
+/* When its last byte was seen, in either direction. */
+static inline uint64_t exchange__last_ns(const struct exchange *x)
+{
+	return x->req.t_last_ns > x->resp.t_last_ns ? x->req.t_last_ns : x->resp.t_last_ns;
+}
+
 /* What is known so far of one that has begun and is not done: a copy of its heads, without bodies and trailers. What is
  * still coming of it is MSG_IDLE; it ends with the last byte seen. NULL: no memory. */
 struct exchange *exchange__so_far(const struct exchange *x);

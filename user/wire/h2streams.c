@@ -517,7 +517,7 @@ void h2streams__from_start(struct h2streams *s)
 
 static bool is_quiet(const struct exchange *x, uint64_t idle, uint64_t t_ns)
 {
-	uint64_t last = x->req.t_last_ns > x->resp.t_last_ns ? x->req.t_last_ns : x->resp.t_last_ns;
+	uint64_t last = exchange__last_ns(x);
 
 	return t_ns > last && t_ns - last >= idle;
 }

@@ -122,15 +122,21 @@ static void answer(struct exchange *x, int status, const char *id, uint64_t t_ns
 	x->t_end_ns = t_ns;
 }
 
+/* The call is open, its service has answered. */
+static void served(struct exchange *c, struct exchange *u, uint64_t t_ns)
+{
+	join__begun(j, c);
+	join__begun(j, u);
+	answer(u, 200, NULL, t_ns);
+	join__done(j, u, NULL);
+}
+
 static void joined_by_id(void **state)
 {
 	struct exchange *c = client("alice", 1 * MS), *u = upstream("alice", "aa", 2 * MS);
 
 	(void)state;
-	join__begun(j, c);
-	join__begun(j, u);
-	answer(u, 200, NULL, 3 * MS);
-	join__done(j, u, NULL);
+	served(c, u, 3 * MS);
 	assert_int_equal(got_n, 0);
 	answer(c, 200, "aa", 4 * MS);
 	join__done(j, c, NULL);
@@ -268,10 +274,7 @@ static void one_that_fits_is_joined_by_evidence(void **state)
 	struct exchange *c = client("alice", 1 * MS), *u = upstream("alice", NULL, 2 * MS);
 
 	(void)state;
-	join__begun(j, c);
-	join__begun(j, u);
-	answer(u, 200, NULL, 3 * MS);
-	join__done(j, u, NULL);
+	served(c, u, 3 * MS);
 	answer(c, 200, NULL, 4 * MS);
 	join__done(j, c, NULL);
 	assert_int_equal(got[0]->how, JOIN_BY_EVIDENCE);
@@ -363,10 +366,7 @@ static void after_a_loss_evidence_is_none(void **state)
 	struct exchange *c3 = client("alice", 10 * MS), *u3 = upstream("alice", NULL, 11 * MS);
 
 	(void)state;
-	join__begun(j, c);
-	join__begun(j, u);
-	answer(u, 200, NULL, 3 * MS);
-	join__done(j, u, NULL);
+	served(c, u, 3 * MS);
 	join__lost(j);
 	answer(c, 200, NULL, 4 * MS);
 	join__done(j, c, NULL);
@@ -384,10 +384,7 @@ static void after_a_loss_evidence_is_none(void **state)
 	assert_int_equal(got_n, 2);
 	assert_int_equal(got[1]->how, JOIN_BY_ID); /* an id is an id */
 	/* What begins later is joined as ever. */
-	join__begun(j, c3);
-	join__begun(j, u3);
-	answer(u3, 200, NULL, 12 * MS);
-	join__done(j, u3, NULL);
+	served(c3, u3, 12 * MS);
 	answer(c3, 200, NULL, 13 * MS);
 	join__done(j, c3, NULL);
 	assert_int_equal(got_n, 3);
@@ -441,10 +438,7 @@ static void evidence_never_crosses_credentials(void **state)
 	struct exchange *c = client("bob", 1 * MS), *u = upstream("alice", NULL, 2 * MS);
 
 	(void)state;
-	join__begun(j, c);
-	join__begun(j, u);
-	answer(u, 200, NULL, 3 * MS);
-	join__done(j, u, NULL);
+	served(c, u, 3 * MS);
 	answer(c, 200, NULL, 4 * MS);
 	join__done(j, c, NULL);
 	assert_int_equal(got[0]->upstream_count, 0);
@@ -455,10 +449,7 @@ static void ids_that_differ_beat_evidence(void **state)
 	struct exchange *c = client("alice", 1 * MS), *u = upstream("alice", "aa", 2 * MS);
 
 	(void)state;
-	join__begun(j, c);
-	join__begun(j, u);
-	answer(u, 200, NULL, 3 * MS);
-	join__done(j, u, NULL);
+	served(c, u, 3 * MS);
 	answer(c, 200, "bb", 4 * MS);
 	join__done(j, c, NULL);
 	assert_int_equal(got[0]->upstream_count, 0);
@@ -488,10 +479,7 @@ static void an_id_of_another_worker_is_another_call(void **state)
 
 	(void)state;
 	u->conn.key.pid = KONG_PID + 1;
-	join__begun(j, c);
-	join__begun(j, u);
-	answer(u, 200, NULL, 3 * MS);
-	join__done(j, u, NULL);
+	served(c, u, 3 * MS);
 	answer(c, 200, "aa", 4 * MS);
 	join__done(j, c, NULL);
 	assert_int_equal(got[0]->upstream_count, 0);

@@ -175,6 +175,12 @@ class Agent(Process):
         return time.time()
 
 
+def balance(agent, of):
+    """{way: number} of the line that says where the calls or events went."""
+    lines = [match for line in agent.lines["stderr"] if (match := re.search(rf"^kongtap: (\d+) {of}(?:: (.*))?$", line))]
+    return int(lines[-1][1]), {way: int(n) for n, way in re.findall(r"(-?\d+) ([^,]+)", lines[-1][2] or "")}
+
+
 class Collector(Process):
     """tests/gateway/collector.py, on the host's loopback unless a wrapper says otherwise."""
 

@@ -21,7 +21,7 @@ from bpf_objects import held_by
 from compare import compare
 from gateway import PORTS
 from h1life import Call, inside
-from lib import Agent, Checks, Collector, Gateway, GatewayError, Process, Workdir, client, read_jsonl, stamp_seconds, wait_for
+from lib import Agent, Checks, Collector, Gateway, GatewayError, Process, Workdir, balance, client, read_jsonl, stamp_seconds, wait_for
 
 OUTAGE = float(os.environ.get("KONGTAP_TEST_OUTAGE", "2"))
 STOP = float(os.environ.get("KONGTAP_TEST_STOP", "2"))
@@ -67,12 +67,6 @@ def missing(collector, records, seconds=30):
     except GatewayError:
         pass
     return len(wanted - set(map(id_of, collector.events())))
-
-
-def balance(agent, of):
-    """{way: number} of the line that says where the calls or events went."""
-    lines = [match for line in agent.lines["stderr"] if (match := re.search(rf"^kongtap: (\d+) {of}(?:: (.*))?$", line))]
-    return int(lines[-1][1]), {way: int(n) for n, way in re.findall(r"(-?\d+) ([^,]+)", lines[-1][2] or "")}
 
 
 def ends_well(t, what, agent, *excused):

@@ -146,9 +146,20 @@ struct kt_io {
 	__u32 run_len; /* … and how many they are so far */
 	__u32 dropped; /* some of the call's bytes need no copying */
 	__u32 ends;    /* HTTP/1: the call ends as a chunked body does */
-	__u32 pad;
+	__u32 over;    /* where in the call a chunked body ends that began before, 0: nowhere */
 	__u64 hole_at; /* HTTP/1: of the bytes of a body in the middle of the call … */
 	__u64 hole;    /* … as many need no copying */
+	__u64 owes;    /* likewise, behind the n bytes */
+	__u32 from;    /* where in the call the chunked body at hand begins, 0: before it */
+	__u8 stage;    /* what is to come of that (bpf/chunk.bpf.h) */
+	__u8 cut;      /* the end of one was taken off the front */
+	__u8 marks;    /* the hole is followed by the end of one */
+	__u8 unended;  /* the call ends in the middle of one */
+	__u8 chunks;   /* the call begins in one … */
+	__u8 gapped;   /* … of which something was left out … */
+	__u8 passes;   /* … or no more is wanted */
+	__u8 follows;  /* requests are followed (bpf/turn.bpf.h) */
+	__u8 looks;    /* there may be a head or the framing of chunks in the call */
 	__u64 length;  /* of the body that the head at hand speaks of (bpf/head.bpf.h) */
 	__u32 off;     /* where in the call it goes on */
 	__u8 found;    /* what is known of it */
@@ -228,7 +239,9 @@ struct kt_conn {
 	__u8 fresh;
 	__u8 part;
 	__u8 lost;
-	__u8 pad[3];
+	__u8 stage;  /* … or in a chunked body, then `next` is where its framing goes on */
+	__u8 gapped; /* of which something was left out */
+	__u8 pad;
 };
 
 /* How one direction of an HTTP/2 connection is followed, frame by frame. */
@@ -294,7 +307,7 @@ struct kt_owed {
 	__u64 t_ns;  /* when the last of them moved */
 };
 
-_Static_assert(sizeof(struct kt_watch) == 504, "kt_watch");
+_Static_assert(sizeof(struct kt_watch) == 528, "kt_watch");
 _Static_assert(sizeof(struct kt_conn_key) == 16, "kt_conn_key");
 _Static_assert(sizeof(struct kt_conn) == 176, "kt_conn");
 _Static_assert(sizeof(struct kt_skip) == 40, "kt_skip");

@@ -255,17 +255,18 @@ static __noinline int conn_moved(struct kt_io *io, struct kt_conn *c)
 	if (c->speech == KT_SPEECH_UNKNOWN)
 		learn_speech(io, c);
 	io->budget = call_bytes;
-	io->hole = 0;
+	io->hole = io->owes = 0;
+	io->cut = io->unended = 0;
 	if (c->speech == KT_SPEECH_HTTP1 && beyond_turn(io, c))
 		return 0;
 	if (!c->opened && open_conn(c)) {
 		if (c->speech == KT_SPEECH_HTTP2)
 			h2_end(c);
-		c->pos[io->dir & 1] += io->n;
+		c->pos[io->dir & 1] += io->n + io->owes;
 		return 0;
 	}
 	settle(c, io->dir);
-	c->more = 0;
+	c->more = io->cut;
 	count_run(io, c);
 	if (have_loop() && c->speech == KT_SPEECH_HTTP2) {
 		struct kt_h2 *h = h2_of(c);
@@ -276,7 +277,9 @@ static __noinline int conn_moved(struct kt_io *io, struct kt_conn *c)
 			return h2_emit(io, c, h);
 		h2_passed(c, io->dir, io->n);
 	}
-	return emit(io, c);
+	emit(io, c);
+	owe_behind(c, io->dir, io->owes);
+	return 0;
 }
 
 #endif

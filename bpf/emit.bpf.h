@@ -97,6 +97,17 @@ static __always_inline void owe(struct kt_conn *c, __u32 dir, __u64 n, bool end)
 		settle(c, dir);
 }
 
+/* Those behind the ones that were copied. If they may hold a part of something that user space is to see, that is owed.
+ */
+static __always_inline void owe_behind(struct kt_conn *c, __u32 dir, __u64 n)
+{
+	if (!n)
+		return;
+	c->pos[dir & 1] += n;
+	c->owed[dir & 1] += n;
+	c->owed_ns = bpf_ktime_get_ns();
+}
+
 /* Room of exact size is a dynamic pointer (5.19), and that user memory is read into it in one step is new (6.17). */
 extern int bpf_probe_read_user_dynptr(struct bpf_dynptr *to, __u64 off, __u64 n, const void *from) __weak __ksym;
 
@@ -255,6 +266,8 @@ static __always_inline long pass_hole(struct kt_io *io, struct kt_conn *c)
 	io->left -= n;
 	io->budget = call_bytes;
 	io->hole = 0;
+	if (io->marks)
+		c->more = 0;
 	return 0;
 }
 
@@ -291,6 +304,7 @@ static __always_inline bool have_loop(void)
 
 /* How a chunked body ends that has no trailers: "0", CR LF, CR LF. */
 #define CHUNKED_END 0x300d0a0d0aULL
+#define CHUNKED_END_LEN 5
 #define FIVE_BYTES 0xffffffffffULL
 
 /* Where the last bytes of a vectored call are; in *ret_n how many of them, at most 5, in one segment. It may have moved
@@ -361,7 +375,7 @@ static __noinline int walk_all(struct kt_io *io, struct kt_conn *c)
 	__u64 gap;
 
 	/* Kept where the verifier does not follow it: it would look at all steps twice. */
-	io->ends = io->n > io->budget && last_five(io, 0) == CHUNKED_END;
+	io->ends = io->n > io->budget && !io->unended && last_five(io, 0) == CHUNKED_END;
 	io->left = io->n;
 	io->cause = KT_CAUSE_LIMIT;
 	if (have_loop()) {

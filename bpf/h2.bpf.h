@@ -408,10 +408,11 @@ static __noinline int learn_speech(struct kt_io *io, struct kt_conn *c)
 
 	if (follows)
 		pass_preamble(io, c, first);
-	if (is_response(first) || is_request(first) || (asks(first) && follows))
-		c->speech = KT_SPEECH_HTTP1;
-	else if (is_preface(first))
+	if (is_preface(first))
 		h2_begin(c, io->dir & 1, H2_PREFACE_LEN);
+	else if (is_response(first) || is_request(first) ||
+		 (follows && c->pos[KT_IN] == c->next && may_be_request(first)))
+		c->speech = KT_SPEECH_HTTP1;
 	else if (is_settings(first) && !c->late && !c->pos[io->dir & 1])
 		h2_begin(c, io->dir & 1, 0);
 	else if (++c->peeks >= PEEKS_MAX)

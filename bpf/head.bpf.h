@@ -19,6 +19,8 @@
 
 /* Lines of one head, and pieces that they come in. */
 #define LOOK_STEPS 128
+/* … and, where requests are followed, bytes of the framing of chunks. */
+#define FOLLOW_STEPS 8192
 #define LOOK_DIGITS 18
 #define EACH(byte) ((byte)*0x0101010101010101ULL)
 

@@ -10,7 +10,7 @@
 #ifndef KT_BPF_TURN_H
 #define KT_BPF_TURN_H
 
-#include "head.bpf.h"
+#include "chunk.bpf.h"
 
 /* More than any head has, with the interim responses before it. User space knows the figure (user/wire/conn.c). */
 #define TURN_HEAD (64u << 10)
@@ -75,15 +75,6 @@ static __always_inline bool may_be_request(__u64 first)
 		n++;
 	}
 	return n == sizeof(first) || (n && !first) || (n >= 3 && (__u8)first == ' ');
-}
-
-/* The usual ones that bring none. */
-static __always_inline bool asks(__u64 first)
-{
-	return (first & FIRST(5)) == EIGHT('G', 'E', 'T', ' ', '/', 0, 0, 0) ||
-	       (first & FIRST(6)) == EIGHT('H', 'E', 'A', 'D', ' ', '/', 0, 0) ||
-	       first == EIGHT('D', 'E', 'L', 'E', 'T', 'E', ' ', '/') ||
-	       first == EIGHT('O', 'P', 'T', 'I', 'O', 'N', 'S', ' ');
 }
 
 static __always_inline bool is_preface(__u64 first)
@@ -221,9 +212,9 @@ static __noinline int beyond_head(struct kt_io *io, struct kt_conn *c)
 	return 1;
 }
 
-/* What a client sends is followed from one request to the next, as long as each is known to end where its head says:
- * then exactly its body can be left out, and what is pipelined behind it is seen. With chunks or an odd head that is
- * over. */
+/* What a client sends is followed from one request to the next, as long as each is known to end where its head or its
+ * chunks say: then exactly its body can be left out, and what is pipelined behind it is seen. With something odd that
+ * is over. */
 static __always_inline bool follows_requests(struct kt_conn *c, __u32 dir)
 {
 	return have_loop() && dir == KT_IN && (excluded_types || !body_keep[KT_IN]) && body_limits &&
@@ -280,14 +271,26 @@ static __always_inline bool follow_body(struct kt_io *io, struct kt_conn *c)
 	return false;
 }
 
+static __always_inline bool wants_none(struct kt_conn *c)
+{
+	return !body_keep[KT_IN] || c->found & HEAD_UNWANTED;
+}
+
 /* Behind the head of a request. True: as above. */
 static __always_inline bool follow_on(struct kt_io *io, struct kt_conn *c)
 {
 	if (io->found & HEAD_ODD)
 		return true;
 	if (io->head) {
-		if (io->found & HEAD_CODED)
-			return true;
+		if (io->found & HEAD_CODED) {
+			if (io->found & HEAD_LENGTH)
+				return true;
+			c->found = io->found;
+			c->gapped = 0;
+			io->from = io->head;
+			chunks_begin(io);
+			return false;
+		}
 		if (!follow_body(io, c))
 			return false;
 	} else {
@@ -300,6 +303,86 @@ static __always_inline bool follow_on(struct kt_io *io, struct kt_conn *c)
 	}
 	c->lost = 0;
 	return true;
+}
+
+/* A chunked body that began in this call does not end in it. */
+static __always_inline void leave_out_rest(struct kt_io *io, struct kt_conn *c)
+{
+	if (!wants_none(c) || io->n - io->from < BODY_SMALL)
+		return;
+	c->gapped = 1;
+	io->owes = io->n - io->from;
+}
+
+/* … or it does. Its end is copied, and so is what follows. */
+static __always_inline void leave_out_chunks(struct kt_io *io, struct kt_conn *c)
+{
+	__u64 n = io->off - CHUNKED_END_LEN - io->from;
+
+	if (io->hole || !wants_none(c) || n < BODY_SMALL || io->from > io->budget)
+		return;
+	io->hole_at = io->from;
+	io->hole = n;
+	io->marks = 1;
+}
+
+/* The chunks in this call were looked at. True: there is no more to see. */
+static __noinline int follow_chunks(struct kt_io *io, struct kt_conn *c)
+{
+	if (io->found & HEAD_ODD)
+		return 1;
+	c->stage = io->stage;
+	if (io->stage) {
+		c->next = c->pos[KT_IN] + io->n + (io->stage == CHUNK_DATA ? io->length : 0);
+		c->length = io->length;
+		if (io->from)
+			leave_out_rest(io, c);
+		c->lost = 0;
+		return 1;
+	}
+	if (io->from)
+		leave_out_chunks(io, c);
+	else
+		io->over = io->off;
+	if (io->off < io->n) {
+		c->turn = 0;
+		look_begin(io, io->off);
+		return 0;
+	}
+	c->next = c->pos[KT_IN] + io->n;
+	c->lost = 0;
+	return 1;
+}
+
+/* A call that begins in a chunked body of which nothing is wanted. True: it has been seen to. What a call begins with
+ * may be all that comes of the body's end, and only as a whole it tells user space anything: so nothing is told that
+ * may be a part of it. */
+static __noinline int pass_chunks(struct kt_io *io, struct kt_conn *c)
+{
+	__u64 n = io->over ? io->over : io->n;
+
+	if (!c->opened || (!io->gapped && n < BODY_SMALL) || (io->over && c->owed[KT_IN] + n < CHUNKED_END_LEN))
+		return 0;
+	if (!io->over) {
+		c->gapped = 1;
+		c->pos[KT_IN] += n;
+		if (c->next > c->pos[KT_IN])
+			owe(c, KT_IN, n, false);
+		else
+			c->owed[KT_IN] += n;
+		return 1;
+	}
+	c->pos[KT_IN] += n - CHUNKED_END_LEN;
+	c->owed[KT_IN] += n - CHUNKED_END_LEN;
+	settle(c, KT_IN);
+	c->pos[KT_IN] += CHUNKED_END_LEN;
+	c->more = 0;
+	put_chunked_end(c, KT_IN);
+	io->cut = 1;
+	io->at += n;
+	io->n -= n;
+	io->hole_at -= n;
+	return !io->n;
 }
 
 /* Is there something to look at in this call: the head of a request, or more of it? */
@@ -315,7 +398,11 @@ static __noinline int may_follow(struct kt_io *io, struct kt_conn *c)
 	look_begin(io, c->next - pos);
 	io->base = io->at;
 	io->seg_left = io->n;
-	if (c->part) {
+	if (c->stage) {
+		io->stage = c->stage;
+		if (c->stage != CHUNK_DATA)
+			io->length = c->length;
+	} else if (c->part) {
 		c->part = 0;
 		io->length = c->length;
 		io->found = c->found;
@@ -332,14 +419,15 @@ static __noinline int may_follow(struct kt_io *io, struct kt_conn *c)
 struct look {
 	struct kt_io *io;
 	struct kt_conn *c;
-	bool follows;
 };
 
 static long look_step(__u32 i, struct look *l)
 {
+	if (l->io->stage)
+		return chunk_on(l->io) && follow_chunks(l->io, l->c);
 	if (!look_on(l->io))
 		return 0;
-	return !l->follows || follow_on(l->io, l->c);
+	return !l->io->follows || follow_on(l->io, l->c);
 }
 
 /* Whether this call may begin another message in a turn that goes on: the answer to a pipelined request, or the request
@@ -351,6 +439,30 @@ static __noinline int begins_another(struct kt_io *io, struct kt_conn *c)
 	return may_be_response(first) || ((io->dir & 1) == KT_IN && c->origin != KT_CONNECTED && may_be_request(first));
 }
 
+/* Looks at what there may be to see of heads and chunks in this call. `first`: as in may_have_head. What it finds is
+ * kept where the verifier does not follow it. */
+static __noinline int look(struct kt_io *io, struct kt_conn *c, bool first, __u64 limit)
+{
+	struct look l = {.io = io, .c = c};
+
+	io->follows = follows_requests(c, io->dir & 1);
+	io->stage = io->over = io->from = io->marks = io->looks = 0;
+	io->gapped = c->gapped;
+	io->passes = io->chunks = io->follows ? c->stage : 0;
+	if (io->chunks)
+		io->passes = c->gapped || wants_none(c) || c->turn >= limit;
+	if (io->follows)
+		io->looks = may_follow(io, c);
+	else if (c->turn < limit && looks_for_head(c, io->dir & 1) && !c->headed)
+		io->looks = may_have_head(io, c, first);
+	if (have_loop() && io->looks)
+		bpf_loop(io->follows ? FOLLOW_STEPS : LOOK_STEPS, look_step, &l, 0);
+	if (c->lost)
+		c->stage = 0;
+	io->unended = c->stage && io->follows;
+	return 0;
+}
+
 /* HTTP/1: whose turn it is, and how much of the call may be copied (io->budget). True: nothing, and it has been seen
  * to.
  */
@@ -358,8 +470,7 @@ static __noinline int beyond_turn(struct kt_io *io, struct kt_conn *c)
 {
 	__u32 dir = io->dir & 1, keep = wanted(c, dir);
 	__u64 limit = (__u64)TURN_HEAD + keep, turn;
-	struct look l = {.io = io, .c = c};
-	bool first = c->turn_dir != dir || !c->turn, looks = false;
+	bool first = c->turn_dir != dir || !c->turn;
 
 	if (c->turn_dir != dir) {
 		settle(c, !dir);
@@ -373,25 +484,24 @@ static __noinline int beyond_turn(struct kt_io *io, struct kt_conn *c)
 	}
 	if (keep == ~0u)
 		return 0;
-	l.follows = follows_requests(c, dir);
-	if (l.follows)
-		looks = may_follow(io, c);
-	else if (c->turn < limit && looks_for_head(c, dir) && !c->headed)
-		looks = may_have_head(io, c, first);
-	if (looks)
-		bpf_loop(LOOK_STEPS, look_step, &l, 0);
+	look(io, c, first, limit);
+	if (io->passes && (io->over || !c->lost) && pass_chunks(io, c))
+		return 1;
+	io->n -= io->owes;
 	if (io->hole) {
 		io->budget = io->hole_at;
 		return 0;
 	}
+	if (io->owes)
+		return 0;
 	turn = c->turn + io->n;
 	if (c->turn < limit) {
-		if (io->budget > limit - c->turn)
+		if (io->budget > limit - c->turn && !io->chunks)
 			io->budget = limit - c->turn;
 		c->turn = turn < ~0u ? turn : ~0u;
 		if (c->headed)
 			return beyond_head(io, c);
-		if (looks && !l.follows)
+		if (io->looks && !io->follows)
 			end_at_head(io, c);
 		return 0;
 	}

@@ -233,10 +233,33 @@ static void put_length(struct script *s, const struct body_seen *b, bool odd)
 	put_text(s, "\r\n");
 }
 
-static void put_message_body(struct script *s, struct body_seen *b, bool chunked)
+static void put_chunks(struct script *s, struct body_seen *b, bool followed)
 {
+	static const char *const extensions[] = {"", "", ";x", ";x=\"y 5\"; z"};
+	/* Of very small ones the kernel looks at some hundred in one call. */
+	uint64_t most = below(4) ? 9000 : followed && b->len < 30000 ? 200 : 70000;
 	char line[64];
 
+	b->framed = true;
+	put_text(s, "Transfer-Encoding: chunked\r\n\r\n");
+	for (uint64_t at = 0; at < b->len;) {
+		uint64_t n = 1 + below(most);
+
+		if (n > b->len - at)
+			n = b->len - at;
+		snprintf(line, sizeof(line), followed && below(2) ? "%04llX%s\r\n" : "%llx%s\r\n",
+			(unsigned long long)n, extensions[followed ? below(4) : 0]);
+		put_text(s, line);
+		put_body(s, b, at, n);
+		put_text(s, "\r\n");
+		at += n;
+	}
+	put_text(s, followed && below(2) ? "000\r\n\r\n" : "0\r\n\r\n");
+}
+
+/* `followed`: exactly, by the kernel. */
+static void put_message_body(struct script *s, struct body_seen *b, bool chunked, bool followed)
+{
 	put_fields(s);
 	put_type(s, b);
 	if (!chunked) {
@@ -244,22 +267,9 @@ static void put_message_body(struct script *s, struct body_seen *b, bool chunked
 		put_body(s, b, 0, b->len);
 		return;
 	}
-	/* Where chunks are left out their end is found by what it looks like. */
-	b->framed = true;
-	b->evil = false;
-	put_text(s, "Transfer-Encoding: chunked\r\n\r\n");
-	for (uint64_t at = 0; at < b->len;) {
-		uint64_t n = 1 + below(below(4) ? 9000 : 70000);
-
-		if (n > b->len - at)
-			n = b->len - at;
-		snprintf(line, sizeof(line), "%llx\r\n", (unsigned long long)n);
-		put_text(s, line);
-		put_body(s, b, at, n);
-		put_text(s, "\r\n");
-		at += n;
-	}
-	put_text(s, "0\r\n\r\n");
+	/* Else, where chunks are left out, their end is found by what it looks like. */
+	b->evil &= followed;
+	put_chunks(s, b, followed);
 }
 
 static void h1_request(struct script *s, struct call_said *c)
@@ -269,10 +279,7 @@ static void h1_request(struct script *s, struct call_said *c)
 	snprintf(line, sizeof(line), "%s %s HTTP/1.1\r\nHost: a\r\n", c->req.len ? "POST" : "GET", c->target);
 	put_text(s, line);
 	if (c->req.len) {
-		bool chunked = below(2);
-
-		s->followed &= !chunked;
-		put_message_body(s, &c->req, chunked);
+		put_message_body(s, &c->req, below(2), s->followed);
 	} else {
 		put_fields(s);
 		put_text(s, "\r\n");
@@ -290,6 +297,10 @@ static void h1_pipelined(struct script *s, struct call_said *c)
 	c->req.len = below(s->followed && !keep && below(2) ? 200000 : 3000);
 	snprintf(line, sizeof(line), "%s %s HTTP/1.1\r\nHost: a\r\n", methods[below(5)], c->target);
 	put_text(s, line);
+	if (s->followed && below(2)) {
+		put_message_body(s, &c->req, true, true);
+		return;
+	}
 	put_fields(s);
 	if (c->req.len || below(2)) {
 		put_type(s, &c->req);
@@ -337,7 +348,7 @@ static void h1_refused(struct script *s, struct call_said *c)
 	put_body(s, &c->req, 0, below(50000));
 	begin(s, false);
 	put_text(s, "HTTP/1.1 400 No\r\nConnection: close\r\n");
-	put_message_body(s, &c->resp, false);
+	put_message_body(s, &c->resp, false, false);
 }
 
 static void h1_response(struct script *s, struct call_said *c)
@@ -349,7 +360,7 @@ static void h1_response(struct script *s, struct call_said *c)
 		put_text(s, "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n");
 	snprintf(line, sizeof(line), "HTTP/1.1 %u Fine\r\nServer: a\r\n", c->status);
 	put_text(s, line);
-	put_message_body(s, &c->resp, below(2));
+	put_message_body(s, &c->resp, below(2), false);
 }
 
 /* nginx answers as soon as it knows what, and reads the rest of the request's body then: up to its end, no further. */
@@ -564,7 +575,7 @@ static void write_script(struct script *s, uint64_t seed)
 	s->h2 = below(2);
 	s->upstream = below(2);
 	s->plain = exclude && below(4);
-	s->followed = s->plain && !loopless;
+	s->followed = s->plain && !s->upstream && !loopless;
 	if (s->h2)
 		h2_script(s);
 	else

@@ -240,7 +240,31 @@ def unwanted_requests_are_not_copied(t):
             t.equal("no request bodies: pipelined requests", [event["request"]["uri"].rsplit("?", 1)[1] for event in read_jsonl(output)[calls:]],
                     ["p0", "p1", "p2", "p3"])
             connection.close()
+            chunked_requests_are_not_copied(t, gateway, output, calls, size)
             t.equal("no request bodies: exit code", agent.stop(), 0)
+
+
+def chunked_requests_are_not_copied(t, gateway, output, calls, size):
+    had, before = lines(output), counters(PORT)["kongtap_capture_bytes_total"]
+    connection = inside(gateway, connected)
+    for n in range(calls):
+        # Some chunks come with others and some by themselves.
+        pieces = [b"x" * (1 + (n * 977 + i * 311) % 2500) for i in range(size // 1000)]
+        connection.request("POST", f"/open/status/200?{n}", iter(pieces), {"Transfer-Encoding": "chunked"}, encode_chunked=True)
+        connection.getresponse().read()
+    wait_for(lambda: lines(output) == had + calls, 20, "the events")
+    copied = counters(PORT)["kongtap_capture_bytes_total"] - before
+    t.equal("chunked requests: why there is no body", {event["metadata"]["kong"].get("request_body_omitted")
+                                                       for event in read_jsonl(output)[had:]}, {"disabled"})
+    t.check(f"chunked requests: {copied / calls:.0f} bytes copied of {2 * size} or so for each call", copied < calls * size / 2)
+    # What is behind a body in the same read is seen, also where the body looks like it.
+    request = (b"POST /open/status/200?c%d HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n")
+    evil = b"0\r\n\r\nGET /evil HTTP/1.1\r\nHost: a\r\n\r\n" * 40
+    connection.sock.sendall(b"".join(request % (n, len(evil), evil, 5, b"0\r\n\r\n") for n in range(6)))
+    wait_for(lambda: lines(output) >= had + calls + 6, 20, "the events of the pipelined requests")
+    t.equal("chunked requests: pipelined ones", [event["request"]["uri"].rsplit("?", 1)[1] for event in read_jsonl(output)[had + calls:]],
+            [f"c{n}" for n in range(6)])
+    connection.close()
 
 
 def about_body(event, side):

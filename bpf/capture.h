@@ -168,6 +168,13 @@ struct kt_io {
 	__u8 value;    /* where in `look` the value of a field begins */
 	__u32 window;  /* where in the call `look` is from … */
 	__u32 have;    /* … and how much of it there is */
+	__u32 headers; /* HTTP/2: the stream of the head at hand */
+	__u32 pad;
+	__u64 block;   /* HTTP/2: the head at hand (bpf/hpack.bpf.h) … */
+	__u32 block_n; /* … as much as there is of it in this frame */
+	__u32 bit;     /* how far the value of its content-type was read … */
+	__u32 bits;    /* … and how long it is */
+	__u32 chars;   /* of it, in `type` */
 	__u64 type[KT_TYPE_WORDS];
 	char look[KT_LOOK + 8]; /* longer than what is put there, for the verifier */
 };
@@ -307,7 +314,7 @@ struct kt_owed {
 	__u64 t_ns;  /* when the last of them moved */
 };
 
-_Static_assert(sizeof(struct kt_watch) == 528, "kt_watch");
+_Static_assert(sizeof(struct kt_watch) == 560, "kt_watch");
 _Static_assert(sizeof(struct kt_conn_key) == 16, "kt_conn_key");
 _Static_assert(sizeof(struct kt_conn) == 176, "kt_conn");
 _Static_assert(sizeof(struct kt_skip) == 40, "kt_skip");

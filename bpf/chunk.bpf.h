@@ -1,7 +1,7 @@
 /* chunk: a chunked body (RFC 9112, section 7.1), to the byte at which it ends. Its data is passed over, its framing is
- * looked at byte by byte, and where a call ends in the middle of that, the next one goes on. nginx takes what is in here
- * as it is meant; bare LFs, blanks in the line of a size, extensions of the last chunk and trailers are odd, and then
- * nothing is known.
+ * looked at byte by byte, and where a call ends in the middle of that, the next one goes on. nginx takes what is in
+ * here as it is meant; bare LFs, blanks in the line of a size, extensions of the last chunk and trailers are odd, and
+ * then nothing is known.
  */
 #ifndef KT_BPF_CHUNK_H
 #define KT_BPF_CHUNK_H
@@ -80,8 +80,8 @@ static __always_inline bool chunk_expects(struct kt_io *io, char ch, char want, 
 	return ch == want;
 }
 
-/* Looks at the next byte of framing. True: there is no more to see, the body is over (no stage), odd, or the bytes are at
- * their end. */
+/* Looks at the next byte of framing. True: there is no more to see, the body is over (no stage), odd, or the bytes are
+ * at their end. */
 static __noinline int chunk_on(struct kt_io *io)
 {
 	__u32 at = io->off - io->window;

@@ -10,22 +10,26 @@
 #ifndef KT_BPF_H2_H
 #define KT_BPF_H2_H
 
-#include "turn.bpf.h"
+#include "hpack.bpf.h"
 
 #define H2_HEAD 9
 #define H2_PREFACE_LEN 24
 #define H2_DATA 0
+#define H2_HEADERS 1
 #define H2_UNKNOWN 0xfa
 #define H2_END_STREAM 0x1
 #define H2_PADDED 0x8
+#define H2_PRIORITY 0x20
+#define H2_PRIORITY_LEN 5
 /* Where no body is wanted, a payload that is cheaper to copy than to leave out. */
 #define H2_SMALL 1024
 /* A payload that joins others, and what they come to at most before they are told: the length of a frame has 24 bits.
  */
 #define H2_JOIN_MAX (1u << 20)
 #define H2_ROW_MAX (12u << 20)
-/* Frames and segments of one call. */
+/* Frames and segments of one call, and pieces of heads that are looked at. */
 #define H2_STEPS 4096
+#define H2_STEPS_HEADS 16384
 
 struct h2_frame {
 	__u32 length, stream;
@@ -92,6 +96,33 @@ static __noinline int h2_settle(struct kt_conn *c, struct kt_h2_dir *d, __u32 di
 	}
 	put_frame(c, dir & 1, pos, &f, payload);
 	d->frames = d->payload = 0;
+	return 0;
+}
+
+/* In place of the length of a body of which nothing is wanted. */
+#define H2_UNWANTED (~0u)
+
+/* The head of a body came, the last one counts (there may be interim ones): is the body wanted? */
+static __noinline int h2_want(struct kt_h2_dir *d, __u32 stream, bool wants)
+{
+	__u32 least = 0;
+
+	for (__u32 i = 0; i < KT_H2_SLOTS; i++) {
+		struct kt_h2_slot *s = &d->slots[i];
+
+		if (s->stream == stream) {
+			s->bytes = wants ? 0 : H2_UNWANTED;
+			return 0;
+		}
+		if (s->bytes < d->slots[least & (KT_H2_SLOTS - 1)].bytes)
+			least = i;
+	}
+	if (!wants) {
+		struct kt_h2_slot *s = &d->slots[least & (KT_H2_SLOTS - 1)];
+
+		s->stream = stream;
+		s->bytes = H2_UNWANTED;
+	}
 	return 0;
 }
 
@@ -199,6 +230,32 @@ static __always_inline void h2_payload(struct h2_walk *w, __u64 n, const bool ac
 	d->left -= n;
 }
 
+/* Is there something to see of a body's type in this frame's payload? */
+static __always_inline void h2_heads(struct h2_walk *w, const struct h2_frame *f)
+{
+	struct kt_io *io = w->io;
+
+	io->stage = HPACK_NONE;
+	if (!excluded_types || f->type != H2_HEADERS || f->flags & (H2_END_STREAM | H2_PADDED) ||
+		w->c->origin == KT_CONNECTED)
+		return;
+	io->headers = f->stream;
+	io->stage = HPACK_WAITS;
+	io->off = f->flags & H2_PRIORITY ? H2_PRIORITY_LEN : 0;
+}
+
+/* A payload in which there is: its first `n` bytes are at hand. True: they are looked at now. */
+static __always_inline bool h2_looks_at_head(struct kt_io *io, __u64 n)
+{
+	if (io->stage != HPACK_WAITS)
+		return false;
+	io->stage = HPACK_NONE;
+	if (n <= io->off)
+		return false;
+	hpack_begin(io, io->base + io->off, n - io->off);
+	return true;
+}
+
 /* At most n bytes of a frame's header. How many they were; 0: they could not be read. */
 static __always_inline __u32 h2_header(struct h2_walk *w, __u64 n, const bool act)
 {
@@ -220,6 +277,7 @@ static __always_inline __u32 h2_header(struct h2_walk *w, __u64 n, const bool ac
 	}
 	d->have = 0;
 	h2_parse(d->head, &f);
+	h2_heads(w, &f);
 	mode = h2_mode(w->c, d, dir, &f);
 	/* Of a header whose first bytes were copied the others must be, too. */
 	if (mode == KT_H2_SWALLOW && have)
@@ -246,10 +304,19 @@ static __always_inline long h2_step(struct h2_walk *w, const bool act)
 	struct kt_io *io = w->io;
 	__u64 n = io->left;
 
+	if (io->stage > HPACK_WAITS) {
+		if (hpack_on(io)) {
+			io->stage = HPACK_NONE;
+			h2_want(w->d, io->headers, !(io->found & HEAD_UNWANTED));
+		}
+		return 0;
+	}
 	if (!n || next_segment(io))
 		return 1;
 	if (n > io->seg_left)
 		n = io->seg_left;
+	if (w->d->left && h2_looks_at_head(io, n < w->d->left ? n : w->d->left))
+		return 0;
 	if (act && n > KT_PIECE - io->run_len)
 		n = KT_PIECE - io->run_len;
 	if (!n)
@@ -285,6 +352,7 @@ static __always_inline void h2_rewind(struct kt_io *io, __u64 at, __u32 segments
 	io->segments = segments;
 	io->left = io->n;
 	io->run_len = 0;
+	io->stage = HPACK_NONE;
 	io->base = at;
 	io->seg_left = io->shape == KT_SEGMENTS ? 0 : io->n;
 }
@@ -295,12 +363,12 @@ static __noinline int h2_emit(struct kt_io *io, struct kt_conn *c, struct kt_h2 
 	struct kt_h2_dir *d = &h->dir[io->dir & 1];
 	struct h2_walk w = {.io = io, .c = c, .d = &h->trial};
 	__u64 at = io->at;
-	__u32 segments = io->segments;
+	__u32 segments = io->segments, steps = excluded_types ? H2_STEPS_HEADS : H2_STEPS;
 
 	h->trial = *d;
 	io->dropped = 0;
 	h2_rewind(io, at, segments);
-	bpf_loop(H2_STEPS, h2_look, &w, 0);
+	bpf_loop(steps, h2_look, &w, 0);
 	if (io->left || !io->dropped) {
 		h2_settle(c, d, io->dir);
 		if (io->left) {
@@ -314,7 +382,7 @@ static __noinline int h2_emit(struct kt_io *io, struct kt_conn *c, struct kt_h2 
 	}
 	h2_rewind(io, at, segments);
 	w.d = d;
-	bpf_loop(2 * H2_STEPS, h2_act, &w, 0);
+	bpf_loop(2 * steps, h2_act, &w, 0);
 	h2_flush(io, c, d);
 	if (io->left) {
 		h2_settle(c, d, io->dir);

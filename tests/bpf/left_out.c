@@ -7,9 +7,11 @@
  * [-k BYTES] [-x]
  */
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <nghttp2/nghttp2.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -442,17 +444,21 @@ static void frame(struct script *s, uint8_t type, uint8_t flags, uint32_t stream
 		put(s, payload, n);
 }
 
-static size_t field(unsigned char *out, const char *name, const char *value)
+/* Without Huffman coding. */
+static size_t string(unsigned char *out, const char *text)
 {
-	size_t n = strlen(name), v = strlen(value), at = 0;
+	size_t n = strlen(text), at = 0;
 
-	out[at++] = 0; /* literal without indexing, new name */
-	out[at++] = (unsigned char)n;
-	memcpy(out + at, name, n);
-	at += n;
-	out[at++] = (unsigned char)v;
-	memcpy(out + at, value, v);
-	return at + v;
+	if (n < 127) {
+		out[at++] = (unsigned char)n;
+	} else {
+		out[at++] = 127;
+		if (n - 127 >= 128)
+			out[at++] = (unsigned char)((n - 127) | 128);
+		out[at++] = (unsigned char)((n - 127) >> (n - 127 >= 128 ? 7 : 0));
+	}
+	memcpy(out + at, text, n);
+	return at + n;
 }
 
 static void noise(struct script *s)
@@ -463,6 +469,87 @@ static void noise(struct script *s)
 		frame(s, H2_WINDOW_UPDATE, 0, 0, window, 4);
 	if (below(10) == 0)
 		frame(s, H2_PING, 0, 0, ping, 8);
+}
+
+/* A head's fields as nginx codes them, by no table, or as clients do, with what was sent before in one. */
+struct head {
+	unsigned char block[4096];
+	size_t n;
+	nghttp2_hd_deflater *table; /* or NULL */
+	nghttp2_nv fields[16];
+	size_t nfields;
+};
+
+static void head_add(struct head *h, const char *name, const char *value)
+{
+	uint8_t flags = below(6) ? NGHTTP2_NV_FLAG_NONE : NGHTTP2_NV_FLAG_NO_INDEX;
+
+	h->fields[h->nfields++] = (nghttp2_nv){
+		(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name), strlen(value), flags};
+}
+
+/* The type by its index in the static table, others with their names: literals without indexing. */
+static void code_plainly(struct head *h)
+{
+	for (size_t i = 0; i < h->nfields; i++) {
+		const char *name = (const char *)h->fields[i].name;
+
+		if (!strcmp(name, "content-type")) {
+			h->block[h->n++] = 0x40 | 31;
+		} else {
+			h->block[h->n++] = 0;
+			h->n += string(h->block + h->n, name);
+		}
+		h->n += string(h->block + h->n, (const char *)h->fields[i].value);
+	}
+}
+
+static void head_code(struct head *h)
+{
+	ssize_t n;
+
+	h->n = 0;
+	if (!h->table) {
+		code_plainly(h);
+		return;
+	}
+	n = nghttp2_hd_deflate_hd(h->table, h->block, sizeof(h->block), h->fields, h->nfields);
+	if (n < 0)
+		abort();
+	h->n = (size_t)n;
+}
+
+/* Some values of those above, and words around them. */
+static void head_type(struct head *h, struct body_seen *b)
+{
+	static const char *const words[] = {"x-padding", "cookie", "server", "accept"};
+	static const char padding[] =
+		"a value that is longer than others, up to where a length takes more than one byte of its own: "
+		"one hundred and twenty-seven ........................................................ "
+		"and then more than two hundred and fifty-five ......................................";
+	size_t i = below(2 * sizeof(types) / sizeof(*types));
+
+	for (unsigned n = (unsigned)below(5); n; n--)
+		head_add(h, words[below(4)], padding + below(sizeof(padding) - 1));
+	if (i < sizeof(types) / sizeof(*types) && tolower(types[i].line[0]) == 'c' &&
+		strncasecmp(types[i].line, "content-type:", 13) == 0) {
+		b->excluded = types[i].excluded;
+		head_add(h, "content-type", types[i].line + 13 + strspn(types[i].line + 13, " \t"));
+	}
+	for (unsigned n = (unsigned)below(3); n; n--)
+		head_add(h, words[below(4)], padding + below(sizeof(padding) - 1));
+}
+
+static void put_head(struct script *s, struct head *h, uint8_t flags, uint32_t stream)
+{
+	static const unsigned char priority[5] = {0, 0, 0, 0, 15};
+	size_t before = flags & H2_PRIORITY_FLAG ? sizeof(priority) : 0;
+
+	head_code(h);
+	frame(s, H2_HEADERS, flags, stream, NULL, before + h->n);
+	put(s, priority, before);
+	put(s, h->block, h->n);
+	h->nfields = 0;
 }
 
 struct flow {
@@ -518,6 +605,12 @@ static void h2_script(struct script *s)
 	unsigned rounds = 1 + (unsigned)below(4);
 	uint32_t stream = 1;
 	bool server_first = below(2);
+	struct head up_head = {0}, down_head = {0};
+
+	if (below(2) && nghttp2_hd_deflate_new(&up_head.table, 4096))
+		abort();
+	if (below(2) && nghttp2_hd_deflate_new(&down_head.table, 4096))
+		abort();
 
 	if (server_first) {
 		begin(s, false);
@@ -535,14 +628,17 @@ static void h2_script(struct script *s)
 		begin(s, true);
 		for (unsigned i = 0; i < n; i++) {
 			struct call_said *c = new_call(s);
-			unsigned char b[256];
-			size_t at = field(b, ":method", c->req.len ? "POST" : "GET");
 
-			at += field(b + at, ":scheme", "http");
-			at += field(b + at, ":path", c->target);
-			at += field(b + at, ":authority", "a");
-			frame(s, H2_HEADERS, (uint8_t)(H2_END_HEADERS | (c->req.len ? 0 : H2_END_STREAM)),
-				stream + 2 * i, b, at);
+			head_add(&up_head, ":method", c->req.len ? "POST" : "GET");
+			head_add(&up_head, ":scheme", "http");
+			head_add(&up_head, ":path", c->target);
+			head_add(&up_head, ":authority", "a");
+			if (exclude)
+				head_type(&up_head, &c->req);
+			put_head(s, &up_head,
+				(uint8_t)(H2_END_HEADERS | (c->req.len ? 0 : H2_END_STREAM) |
+					  (below(3) ? 0 : H2_PRIORITY_FLAG)),
+				stream + 2 * i);
 			if (c->req.len)
 				up[nup++] = (struct flow){stream + 2 * i, &c->req, 0};
 		}
@@ -551,18 +647,28 @@ static void h2_script(struct script *s)
 		if (!r && !server_first)
 			frame(s, H2_SETTINGS, 0, 0, NULL, 0);
 		for (unsigned i = 0; i < n; i++) {
-			unsigned char b[64];
 			char status[8];
-			size_t at;
 
+			/* What an interim response says of its body holds for none. */
+			if (exclude && !below(8)) {
+				head_add(&down_head, ":status", "103");
+				head_add(&down_head, "content-type", "image/png");
+				put_head(s, &down_head, H2_END_HEADERS, stream + 2 * i);
+			}
 			snprintf(status, sizeof(status), "%u", first[i].status);
-			at = field(b, ":status", status);
-			frame(s, H2_HEADERS, H2_END_HEADERS, stream + 2 * i, b, at);
+			head_add(&down_head, ":status", status);
+			if (exclude)
+				head_type(&down_head, &first[i].resp);
+			put_head(s, &down_head, H2_END_HEADERS, stream + 2 * i);
 			down[i] = (struct flow){stream + 2 * i, &first[i].resp, 0};
 		}
 		put_flows(s, down, n);
 		stream += 2 * n;
 	}
+	if (up_head.table)
+		nghttp2_hd_deflate_del(up_head.table);
+	if (down_head.table)
+		nghttp2_hd_deflate_del(down_head.table);
 }
 
 static void write_script(struct script *s, uint64_t seed)

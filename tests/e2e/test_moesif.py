@@ -323,6 +323,23 @@ def bodies_of_some_types_are_left_out(t):
                                                    for event in read_jsonl(output)[had:]},
                     {((None, "content_type", size, False), (None, "content_type", size, False))})
             t.check(f"types: {passed / calls:.0f} bytes copied of {4 * size} for each call", passed < calls * size / 2)
+            body = directory / "body"
+            body.write_bytes(b"x" * size)
+            for tls in (False, True):
+                way = ("-k", "--http2") if tls else ("--http2-prior-knowledge",)
+                base = f"https://127.0.0.1:{PORTS['proxy_tls']}" if tls else f"http://127.0.0.1:{PORTS['proxy_h2c']}"
+                had, before = lines(output), counters(PORT)["kongtap_capture_bytes_total"]
+                down = ("/open/bytes?type=image/png&n=" + str(size),)
+                up = ("/open/status/200", "-H", "Content-Type: application/x-tar", "--data-binary", f"@{body}")
+                for target, *more in [down] * calls + [up] * calls:
+                    subprocess.run(gateway.in_netns("curl", "-s", "-o", "/dev/null", *way, base + target, *more), check=True)
+                wait_for(lambda: lines(output) == had + 2 * calls, 20, "the events")
+                passed = counters(PORT)["kongtap_capture_bytes_total"] - before
+                what = f"types: HTTP/2, {'TLS' if tls else 'clear'}"
+                events = read_jsonl(output)[had:]
+                t.equal(f"{what}: answers", {about_body(event, "response") for event in events[:calls]}, {(None, "content_type", size, False)})
+                t.equal(f"{what}: uploads", {about_body(event, "request") for event in events[calls:]}, {(None, "content_type", size, False)})
+                t.check(f"{what}: {passed / calls / 2:.0f} bytes copied of {2 * size} for each call", passed < calls * size / 2)
             config.write_text("body_exclude_content_types: [a/b]\n")
             os.kill(agent.pid, signal.SIGHUP)
             agent.wait_line("configuration reloaded", 10)

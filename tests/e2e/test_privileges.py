@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The agent with exactly the rights it needs, what it gives up once it runs, and what it tells the service manager."""
+import contextlib
 import os
 import re
 import signal
@@ -258,8 +259,8 @@ def sockets_of(pid):
     """Inodes of its sockets."""
     found = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        match = re.match(r"socket:\[(\d+)\]", os.readlink(link))
-        found |= {match.group(1)} if match else set()
+        with contextlib.suppress(FileNotFoundError):  # it works on, and closes some meanwhile
+            found |= set(re.findall(r"^socket:\[(\d+)\]", os.readlink(link)))
     return found
 
 

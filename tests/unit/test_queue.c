@@ -125,6 +125,24 @@ static void both_bounds_hold_for_what_was_taken_too(void **state)
 	queue__free(q);
 }
 
+/* As the sender does, who looks at the clock before it looks at the queue. */
+static void a_batch_that_is_younger_than_the_clock_is_not_old(void **state)
+{
+	struct queue *q = queue_of(&small);
+	uint64_t now = clock_mono_ns() - 1;
+	struct batch *b;
+
+	(void)state;
+	give(q, "1");
+	assert_null(queue__take(q, now, 1000));
+	assert_null(queue__take_old(q, now, 1000));
+	give(q, "2");
+	b = queue__take(q, now, 0);
+	expect_body(b, "[1,2]");
+	finish(q, b);
+	queue__free(q);
+}
+
 static void an_untaken_batch_is_first_again(void **state)
 {
 	struct queue *q = queue_of(&small);
@@ -270,6 +288,7 @@ int main(void)
 		cmocka_unit_test(batches_are_cut_by_count_and_kept_in_order),
 		cmocka_unit_test(batches_are_cut_by_bytes),
 		cmocka_unit_test(both_bounds_hold_for_what_was_taken_too),
+		cmocka_unit_test(a_batch_that_is_younger_than_the_clock_is_not_old),
 		cmocka_unit_test(an_untaken_batch_is_first_again),
 		cmocka_unit_test(old_ones_are_taken_whether_full_or_not),
 		cmocka_unit_test(what_is_a_backlog),

@@ -152,10 +152,16 @@ out:
 	return err;
 }
 
+/* It may have been begun since the caller looked at the clock. */
+static bool is_of_age(const struct batch *b, uint64_t now_ns, uint64_t age_ns)
+{
+	return age_ns == 0 || (now_ns >= b->born_ns && now_ns - b->born_ns >= age_ns);
+}
+
 static bool is_ready(const struct queue *q, const struct batch *b, uint64_t now_ns, uint64_t age_ns)
 {
 	/* A batch that is not the last one was closed by its successor. */
-	return b->node.next != &q->batches || full(q, b) || now_ns - b->born_ns >= age_ns || now_ns < b->born_ns;
+	return b->node.next != &q->batches || full(q, b) || is_of_age(b, now_ns, age_ns);
 }
 
 static void unlink_front(struct queue *q, struct batch *b)
@@ -185,7 +191,7 @@ struct batch *queue__take_old(struct queue *q, uint64_t now_ns, uint64_t age_ns)
 
 	pthread_mutex_lock(&q->lock);
 	b = front(q);
-	if (b && now_ns >= b->born_ns && now_ns - b->born_ns >= age_ns)
+	if (b && is_of_age(b, now_ns, age_ns))
 		unlink_front(q, b);
 	else
 		b = NULL;

@@ -239,16 +239,18 @@ struct kt_conn {
 	__u32 headed;	 /* … of which the head is over, and nothing else is wanted */
 	__u64 owed_ns;	 /* when the latest of what is owed moved */
 	__u64 last_five; /* the last bytes of a turn of which no more is copied */
-	__u64 next;	 /* HTTP/1, client leg: where the next request begins, or the head at hand goes on … */
-	__u64 length;	 /* … and what is known of that, as in kt_io; `lost`: nobody knows where */
+	/* HTTP/1. On upstream legs where a body ends of which only the head is wanted; on the client's where the next
+	 * request begins, or the head at hand goes on … */
+	__u64 next;
+	__u64 length; /* … and what is known of that, as in kt_io; `lost`: nobody knows where */
 	__u8 found;
 	__u8 before;
 	__u8 fresh;
 	__u8 part;
 	__u8 lost;
-	__u8 stage;  /* … or in a chunked body, then `next` is where its framing goes on */
-	__u8 gapped; /* of which something was left out */
-	__u8 pad;
+	__u8 stage;    /* … or in a chunked body, then `next` is where its framing goes on */
+	__u8 gapped;   /* of which something was left out */
+	__u8 upstream; /* Kong is the client: it connected, or so it talks */
 };
 
 /* How one direction of an HTTP/2 connection is followed, frame by frame. */

@@ -112,6 +112,7 @@ static __noinline struct kt_conn *conn_new(struct kt_conn_key *key, __u64 file, 
 		.skips_seen = skips_epoch,
 		.tls = key->tls,
 		.origin = origin,
+		.upstream = origin == KT_CONNECTED,
 	};
 
 	if (bpf_map_update_elem(&conns, key, &c, BPF_ANY)) {

@@ -236,8 +236,7 @@ static __always_inline void h2_heads(struct h2_walk *w, const struct h2_frame *f
 	struct kt_io *io = w->io;
 
 	io->stage = HPACK_NONE;
-	if (!excluded_types || f->type != H2_HEADERS || f->flags & (H2_END_STREAM | H2_PADDED) ||
-		w->c->origin == KT_CONNECTED)
+	if (!excluded_types || f->type != H2_HEADERS || f->flags & (H2_END_STREAM | H2_PADDED) || w->c->upstream)
 		return;
 	io->headers = f->stream;
 	io->stage = HPACK_WAITS;
@@ -472,10 +471,13 @@ static __noinline int h2_passed(struct kt_conn *c, __u32 dir, __u64 n)
 static __noinline int learn_speech(struct kt_io *io, struct kt_conn *c)
 {
 	__u64 first = first_eight(io);
-	bool follows = follows_requests(c, io->dir);
+	bool follows = follows_requests(c, io->dir), in = (io->dir & 1) == KT_IN;
 
 	if (follows)
 		pass_preamble(io, c, first);
+	/* Of a connection that was there before. */
+	if (c->origin == KT_UNKNOWN && (in ? is_response(first) : is_request(first) || is_preface(first)))
+		c->upstream = 1;
 	if (is_preface(first))
 		h2_begin(c, io->dir & 1, H2_PREFACE_LEN);
 	else if (is_response(first) || is_request(first) ||

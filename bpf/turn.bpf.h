@@ -18,6 +18,8 @@
 #define TURN_ASK (16u << 10)
 /* What is as short as this is copied: that is cheaper than to leave it out. */
 #define BODY_SMALL 1024
+/* From here on it is cheaper to look for the end of a head than to copy what may be behind it. */
+#define LOOK_PAYS 3072
 /* Calls that say nothing of what is spoken before nobody asks any more. */
 #define PEEKS_MAX 16
 
@@ -92,7 +94,7 @@ static __always_inline bool is_settings(__u64 first)
 /* Bytes of a body that are wanted; all ones: all. */
 static __always_inline __u32 wanted(struct kt_conn *c, __u32 dir)
 {
-	return !body_limits ? ~0u : c->origin == KT_CONNECTED ? 0 : body_keep[dir & 1];
+	return !body_limits ? ~0u : c->upstream ? 0 : body_keep[dir & 1];
 }
 
 static __noinline int swallow(struct kt_io *io, struct kt_conn *c)
@@ -115,15 +117,17 @@ static __noinline int swallow(struct kt_io *io, struct kt_conn *c)
 }
 
 /* Whether it is worth looking for the end of a head: no body is wanted in this direction, or none of some types. On
- * upstream legs none ever is; but as long as those of the client's leg are wanted whatever they are, these are copied
- * up to where no head can be any more: looking costs more than a small body. What a client sends may have the next
- * request behind a body: see below. */
-static __always_inline bool looks_for_head(struct kt_conn *c, __u32 dir)
+ * upstream legs none ever is; but as long as those of the client's leg are wanted whatever they are, only a message of
+ * some length is looked at (nginx reads 4 KiB of an answer first), and others are copied, for looking costs more. What
+ * a client sends may have the next request behind a body: see below. */
+static __always_inline bool looks_for_head(struct kt_io *io, struct kt_conn *c, bool first)
 {
+	__u32 dir = io->dir & 1;
+
 	if (!have_loop() || !body_limits)
 		return false;
-	if (c->origin == KT_CONNECTED)
-		return excluded_types || !body_keep[(dir + 1) & 1];
+	if (c->upstream)
+		return excluded_types || !body_keep[(dir + 1) & 1] || (first && io->n >= LOOK_PAYS);
 	return dir == KT_OUT && (excluded_types || !body_keep[KT_OUT]);
 }
 
@@ -135,6 +139,7 @@ static __noinline int put_bodily(struct kt_io *io, struct kt_conn *c)
 	bool ends = c->last_five == CHUNKED_END;
 	__u64 n = !ends ? io->n : io->n > 5 ? io->n - 5 : 0;
 
+	settle(c, dir);
 	c->more = 0;
 	if (n)
 		put_gap(c, dir, c->pos[dir], n, KT_CAUSE_LIMIT);
@@ -200,6 +205,21 @@ static __always_inline void end_at_head(struct kt_io *io, struct kt_conn *c)
 	c->last_five = last_five(io, 0);
 	if (io->n - io->head >= BODY_SMALL)
 		io->budget = io->head;
+	if (c->upstream)
+		c->next = (io->found & (HEAD_LENGTH | HEAD_CODED)) == HEAD_LENGTH
+				  ? c->pos[io->dir & 1] + io->head + io->length
+				  : 0;
+}
+
+/* Of an upstream leg the rest of a body whose length is known: it is told when it is over, or when the other side
+ * speaks, should the head have spoken of a body that does not come (HEAD). */
+static __always_inline bool beyond_length(struct kt_io *io, struct kt_conn *c, __u32 dir)
+{
+	if (!c->upstream || !c->headed || c->turn_dir != dir || !c->opened || c->pos[dir] + io->n > c->next)
+		return false;
+	c->pos[dir] += io->n;
+	owe(c, dir, io->n, c->pos[dir] == c->next);
+	return true;
 }
 
 /* Of a message whose head is over nothing else is wanted. True: the call has been seen to. */
@@ -436,7 +456,7 @@ static __noinline int begins_another(struct kt_io *io, struct kt_conn *c)
 {
 	__u64 first = first_eight(io);
 
-	return may_be_response(first) || ((io->dir & 1) == KT_IN && c->origin != KT_CONNECTED && may_be_request(first));
+	return may_be_response(first) || ((io->dir & 1) == KT_IN && !c->upstream && may_be_request(first));
 }
 
 /* Looks at what there may be to see of heads and chunks in this call. `first`: as in may_have_head. What it finds is
@@ -453,7 +473,7 @@ static __noinline int look(struct kt_io *io, struct kt_conn *c, bool first, __u6
 		io->passes = c->gapped || wants_none(c) || c->turn >= limit;
 	if (io->follows)
 		io->looks = may_follow(io, c);
-	else if (c->turn < limit && looks_for_head(c, io->dir & 1) && !c->headed)
+	else if (c->turn < limit && looks_for_head(io, c, first) && !c->headed)
 		io->looks = may_have_head(io, c, first);
 	if (have_loop() && io->looks)
 		bpf_loop(io->follows ? FOLLOW_STEPS : LOOK_STEPS, look_step, &l, 0);
@@ -472,6 +492,8 @@ static __noinline int beyond_turn(struct kt_io *io, struct kt_conn *c)
 	__u64 limit = (__u64)TURN_HEAD + keep, turn;
 	bool first = c->turn_dir != dir || !c->turn;
 
+	if (beyond_length(io, c, dir))
+		return 1;
 	if (c->turn_dir != dir) {
 		settle(c, !dir);
 		c->turn_dir = dir;

@@ -131,6 +131,31 @@ def long_bodies(t):
         bed.agent.stop()
 
 
+def upstream_bodies(t):
+    """Of the service's answers the heads are wanted, and of what Kong sends it: each body is copied once."""
+    calls, size = 30, 16384
+    with Workdir() as directory, Bed(t, directory) as bed:
+
+        def talk():
+            connection = http.client.HTTPConnection("127.0.0.1", PORTS["proxy"], timeout=30)
+            for n in range(calls):
+                if n % 2:
+                    connection.request("GET", f"/open/bytes?n={size}")
+                else:
+                    connection.request("POST", "/open/status/200", b"x" * size)
+                connection.getresponse().read()
+            connection.close()
+
+        inside(bed.gateway, talk)
+        events = bed.events(calls)
+        t.equal("16 KiB: bodies", [(event.body("request")[2], event.body("response")[2]) for event in events],
+                [(size, 14), (0, size)] * (calls // 2))
+        t.equal("16 KiB: joined", {about(event).get("join") for event in events}, {"id"})
+        passed = bed.ring_bytes()
+        t.check(f"16 KiB: {passed} bytes of {2 * calls * size} passed the ring", passed < 1.4 * calls * size)
+        bed.agent.stop()
+
+
 def places_are_free_again(t):
     """What user space says of a connection has a place in the kernel for as long as the connection is there."""
     limits = ("--response-max-body-size-limit", "1000")
@@ -186,4 +211,4 @@ def hooks_only_while_somebody_is_watched(t):
 
 
 if __name__ == "__main__":
-    sys.exit(Checks().run(long_bodies, places_are_free_again, hooks_only_while_somebody_is_watched))
+    sys.exit(Checks().run(long_bodies, upstream_bodies, places_are_free_again, hooks_only_while_somebody_is_watched))

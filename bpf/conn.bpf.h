@@ -279,7 +279,7 @@ static __noinline int conn_moved(struct kt_io *io, struct kt_conn *c)
 		h2_passed(c, io->dir, io->n);
 	}
 	emit(io, c);
-	owe_behind(c, io->dir, io->owes);
+	owe_quietly(c, io->dir, io->owes);
 	return 0;
 }
 

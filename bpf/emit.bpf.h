@@ -97,9 +97,10 @@ static __always_inline void owe(struct kt_conn *c, __u32 dir, __u64 n, bool end)
 		settle(c, dir);
 }
 
-/* Those behind the ones that were copied. If they may hold a part of something that user space is to see, that is owed.
+/* The call moved n more, the last of which may be a part of something that user space is to see as a whole: not told
+ * yet.
  */
-static __always_inline void owe_behind(struct kt_conn *c, __u32 dir, __u64 n)
+static __always_inline void owe_quietly(struct kt_conn *c, __u32 dir, __u64 n)
 {
 	if (!n)
 		return;

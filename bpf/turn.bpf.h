@@ -274,13 +274,19 @@ static __always_inline void leave_out(struct kt_io *io, __u64 at, __u64 n)
 	io->hole = here;
 }
 
+/* Of the request with this head, as far as its type matters. */
+static __always_inline bool wants_none(__u8 found)
+{
+	return !body_keep[KT_IN] || found & HEAD_UNWANTED;
+}
+
 /* A head is over. True: and so is what there is to see in this call. */
 static __always_inline bool follow_body(struct kt_io *io, struct kt_conn *c)
 {
 	__u64 begins = c->pos[KT_IN] + io->head;
 
 	c->next = begins + io->length;
-	if (io->length && (!body_keep[KT_IN] || io->found & HEAD_UNWANTED)) {
+	if (io->length && wants_none(io->found)) {
 		c->skip_from[KT_IN] = begins;
 		c->skip[KT_IN] = c->next;
 		leave_out(io, io->head, io->length);
@@ -289,11 +295,6 @@ static __always_inline bool follow_body(struct kt_io *io, struct kt_conn *c)
 		return true;
 	look_begin(io, io->head + io->length);
 	return false;
-}
-
-static __always_inline bool wants_none(struct kt_conn *c)
-{
-	return !body_keep[KT_IN] || c->found & HEAD_UNWANTED;
 }
 
 /* Behind the head of a request. True: as above. */
@@ -328,7 +329,7 @@ static __always_inline bool follow_on(struct kt_io *io, struct kt_conn *c)
 /* A chunked body that began in this call does not end in it. */
 static __always_inline void leave_out_rest(struct kt_io *io, struct kt_conn *c)
 {
-	if (!wants_none(c) || io->n - io->from < BODY_SMALL)
+	if (!wants_none(c->found) || io->n - io->from < BODY_SMALL)
 		return;
 	c->gapped = 1;
 	io->owes = io->n - io->from;
@@ -339,7 +340,7 @@ static __always_inline void leave_out_chunks(struct kt_io *io, struct kt_conn *c
 {
 	__u64 n = io->off - CHUNKED_END_LEN - io->from;
 
-	if (io->hole || !wants_none(c) || n < BODY_SMALL || io->from > io->budget)
+	if (io->hole || !wants_none(c->found) || n < BODY_SMALL || io->from > io->budget)
 		return;
 	io->hole_at = io->from;
 	io->hole = n;
@@ -385,15 +386,12 @@ static __noinline int pass_chunks(struct kt_io *io, struct kt_conn *c)
 		return 0;
 	if (!io->over) {
 		c->gapped = 1;
-		c->pos[KT_IN] += n;
-		if (c->next > c->pos[KT_IN])
-			owe(c, KT_IN, n, false);
-		else
-			c->owed[KT_IN] += n;
+		owe_quietly(c, KT_IN, n);
+		if (c->next > c->pos[KT_IN] && is_time(c, c->owed_ns))
+			settle(c, KT_IN);
 		return 1;
 	}
-	c->pos[KT_IN] += n - CHUNKED_END_LEN;
-	c->owed[KT_IN] += n - CHUNKED_END_LEN;
+	owe_quietly(c, KT_IN, n - CHUNKED_END_LEN);
 	settle(c, KT_IN);
 	c->pos[KT_IN] += CHUNKED_END_LEN;
 	c->more = 0;
@@ -470,7 +468,7 @@ static __noinline int look(struct kt_io *io, struct kt_conn *c, bool first, __u6
 	io->gapped = c->gapped;
 	io->passes = io->chunks = io->follows ? c->stage : 0;
 	if (io->chunks)
-		io->passes = c->gapped || wants_none(c) || c->turn >= limit;
+		io->passes = c->gapped || wants_none(c->found) || c->turn >= limit;
 	if (io->follows)
 		io->looks = may_follow(io, c);
 	else if (c->turn < limit && looks_for_head(io, c, first) && !c->headed)

@@ -7,7 +7,6 @@
  * [-k BYTES] [-x]
  */
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -239,13 +238,12 @@ static void put_chunks(struct script *s, struct body_seen *b, bool followed)
 {
 	static const char *const extensions[] = {"", "", ";x", ";x=\"y 5\"; z"};
 	/* Of very small ones the kernel looks at some hundred in one call. */
-	uint64_t most = below(4) ? 9000 : followed && b->len < 30000 ? 200 : 70000;
+	bool small = followed && b->len < 30000 && !below(4);
 	char line[64];
 
 	b->framed = true;
-	put_text(s, "Transfer-Encoding: chunked\r\n\r\n");
 	for (uint64_t at = 0; at < b->len;) {
-		uint64_t n = 1 + below(most);
+		uint64_t n = 1 + below(small ? 200 : below(4) ? 9000 : 70000);
 
 		if (n > b->len - at)
 			n = b->len - at;
@@ -271,6 +269,7 @@ static void put_message_body(struct script *s, struct body_seen *b, bool chunked
 	}
 	/* Else, where chunks are left out, their end is found by what it looks like. */
 	b->evil &= followed;
+	put_text(s, "Transfer-Encoding: chunked\r\n\r\n");
 	put_chunks(s, b, followed);
 }
 
@@ -317,18 +316,26 @@ static void h1_pipelined(struct script *s, struct call_said *c)
 static void h1_expects(struct script *s, struct call_said *c)
 {
 	char line[128];
+	bool chunked;
 
 	c->req.len = below(2) ? below(3000) : some_length();
+	chunked = c->req.len && s->followed && below(2);
 	snprintf(line, sizeof(line), "POST %s HTTP/1.1\r\nExpect: 100-continue\r\n", c->target);
 	put_text(s, line);
 	put_type(s, &c->req);
-	put_length(s, &c->req, false);
+	if (chunked)
+		put_text(s, "Transfer-Encoding: chunked\r\n\r\n");
+	else
+		put_length(s, &c->req, false);
 	if (!c->req.len)
 		return;
 	begin(s, false);
 	put_text(s, "HTTP/1.1 100 Continue\r\n\r\n");
 	begin(s, true);
-	put_body(s, &c->req, 0, c->req.len);
+	if (chunked)
+		put_chunks(s, &c->req, true);
+	else
+		put_body(s, &c->req, 0, c->req.len);
 }
 
 /* nginx answers 400 and closes. */
@@ -531,8 +538,7 @@ static void head_type(struct head *h, struct body_seen *b)
 
 	for (unsigned n = (unsigned)below(5); n; n--)
 		head_add(h, words[below(4)], padding + below(sizeof(padding) - 1));
-	if (i < sizeof(types) / sizeof(*types) && tolower(types[i].line[0]) == 'c' &&
-		strncasecmp(types[i].line, "content-type:", 13) == 0) {
+	if (i < sizeof(types) / sizeof(*types) && strncasecmp(types[i].line, "content-type:", 13) == 0) {
 		b->excluded = types[i].excluded;
 		head_add(h, "content-type", types[i].line + 13 + strspn(types[i].line + 13, " \t"));
 	}
@@ -809,6 +815,7 @@ static struct conns *conns;
 static struct script script;
 static unsigned passed, failed, judged;
 static uint64_t bytes_copied;
+static uint64_t told_ns[2]; /* when the latest that was told moved, by direction */
 static char wrong[256];
 
 static void complain(const struct call_said *c, const char *what, uint64_t got, uint64_t want)
@@ -867,8 +874,15 @@ static void on_done(void *ctx, struct exchange *x)
 static void on_record(void *ctx, const struct record *rec)
 {
 	(void)ctx;
-	if (rec->kind == REC_DATA)
+	if (rec->kind == REC_OPEN)
+		told_ns[DIR_IN] = told_ns[DIR_OUT] = rec->t_ns;
+	if (rec->kind == REC_DATA) {
 		bytes_copied += rec->data.data.n;
+		if (rec->t_ns < told_ns[rec->data.dir] && !wrong[0])
+			snprintf(wrong, sizeof(wrong), "what moved at position %llu is older than what is before it",
+				(unsigned long long)rec->data.pos);
+		told_ns[rec->data.dir] = rec->t_ns;
+	}
 	if (conns)
 		conns__on_record(conns, rec);
 }

@@ -102,59 +102,55 @@ static __noinline int h2_settle(struct kt_conn *c, struct kt_h2_dir *d, __u32 di
 /* In place of the length of a body of which nothing is wanted. */
 #define H2_UNWANTED (~0u)
 
-/* The head of a body came, the last one counts (there may be interim ones): is the body wanted? */
-static __noinline int h2_want(struct kt_h2_dir *d, __u32 stream, bool wants)
+/* The place of this stream, or, if it has none, that of the shortest body: the streams with the longest ones keep
+ * theirs. */
+static __always_inline struct kt_h2_slot *h2_slot(struct kt_h2_dir *d, __u32 stream)
 {
 	__u32 least = 0;
 
 	for (__u32 i = 0; i < KT_H2_SLOTS; i++) {
-		struct kt_h2_slot *s = &d->slots[i];
-
-		if (s->stream == stream) {
-			s->bytes = wants ? 0 : H2_UNWANTED;
-			return 0;
-		}
-		if (s->bytes < d->slots[least & (KT_H2_SLOTS - 1)].bytes)
+		if (d->slots[i].stream == stream)
+			return &d->slots[i];
+		if (d->slots[i].bytes < d->slots[least & (KT_H2_SLOTS - 1)].bytes)
 			least = i;
 	}
-	if (!wants) {
-		struct kt_h2_slot *s = &d->slots[least & (KT_H2_SLOTS - 1)];
+	return &d->slots[least & (KT_H2_SLOTS - 1)];
+}
 
-		s->stream = stream;
-		s->bytes = H2_UNWANTED;
-	}
+/* The head of a body came, the last one counts (there may be interim ones): is the body wanted? */
+static __noinline int h2_want(struct kt_h2_dir *d, __u32 stream, bool wants)
+{
+	struct kt_h2_slot *s = h2_slot(d, stream);
+
+	if (wants && s->stream != stream)
+		return 0;
+	s->stream = stream;
+	s->bytes = wants ? 0 : H2_UNWANTED;
 	return 0;
 }
 
-/* Counts a DATA frame to its stream's body. True: it is beyond what is wanted. The streams with the longest bodies keep
- * their places. */
+/* Counts a DATA frame to its stream's body. True: it is beyond what is wanted. */
 static __noinline int h2_beyond(struct kt_h2_dir *d, __u32 stream, __u32 length, __u32 end, __u32 keep)
 {
-	__u32 least = 0, bytes;
+	struct kt_h2_slot *s;
+	__u32 bytes;
 
 	if (!keep)
 		return length >= H2_SMALL;
-	for (__u32 i = 0; i < KT_H2_SLOTS; i++) {
-		struct kt_h2_slot *s = &d->slots[i];
-
-		if (s->stream == stream) {
-			bytes = s->bytes;
-			if (end)
-				s->stream = s->bytes = 0;
-			else if (bytes < keep)
-				s->bytes = bytes + length;
-			return bytes >= keep;
+	s = h2_slot(d, stream);
+	if (s->stream != stream) {
+		if (!end) {
+			s->stream = stream;
+			s->bytes = length;
 		}
-		if (s->bytes < d->slots[least & (KT_H2_SLOTS - 1)].bytes)
-			least = i;
+		return 0;
 	}
-	if (!end) {
-		struct kt_h2_slot *s = &d->slots[least & (KT_H2_SLOTS - 1)];
-
-		s->stream = stream;
-		s->bytes = length;
-	}
-	return 0;
+	bytes = s->bytes;
+	if (end)
+		s->stream = s->bytes = 0;
+	else if (bytes < keep)
+		s->bytes = bytes + length;
+	return bytes >= keep;
 }
 
 static __always_inline __u32 h2_mode(struct kt_conn *c, struct kt_h2_dir *d, __u32 dir, const struct h2_frame *f)

@@ -117,15 +117,20 @@ static __always_inline void look_type(struct kt_io *io, __u32 n)
 		io->found |= HEAD_UNWANTED;
 }
 
-static __always_inline bool look_load(struct kt_io *io)
+/* The piece from io->off on of `n` bytes at `base`. */
+static __always_inline bool look_load_of(struct kt_io *io, __u64 base, __u64 n)
 {
-	__u64 n = io->seg_left - io->off;
-
+	n -= io->off;
 	if (n > KT_LOOK)
 		n = KT_LOOK;
 	io->window = io->off;
 	io->have = n;
-	return !bpf_probe_read_user(io->look, n, (void *)(io->base + io->off));
+	return !bpf_probe_read_user(io->look, n, (void *)(base + io->off));
+}
+
+static __always_inline bool look_load(struct kt_io *io)
+{
+	return look_load_of(io, io->base, io->seg_left);
 }
 
 /* A field whose name begins with "content-": it is brought to the front of the piece. True: it is odd. */

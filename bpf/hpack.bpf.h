@@ -31,13 +31,7 @@ static __always_inline __u8 hpack_byte(struct kt_io *io, __u32 at)
 
 static __always_inline bool hpack_load(struct kt_io *io)
 {
-	__u64 n = (__u64)io->block_n - io->off;
-
-	if (n > KT_LOOK)
-		n = KT_LOOK;
-	io->window = io->off;
-	io->have = n;
-	return !bpf_probe_read_user(io->look, n, (void *)(io->block + io->off));
+	return look_load_of(io, io->block, io->block_n);
 }
 
 /* The symbol whose code begins in the highest of these eight bits, and in *len how long that is: 0, it is longer. */

@@ -357,7 +357,6 @@ static void many_that_fit(void **state)
 	assert_int_equal(got[0]->how, JOIN_BY_EVIDENCE);
 }
 
-/* The request of another call, which like this one shows no credential, was not seen, and its upstream leg was. */
 /* Its own upstream leg may be among what was lost, and so may the call that this one is of. */
 static void after_a_loss_evidence_is_none(void **state)
 {
@@ -391,6 +390,7 @@ static void after_a_loss_evidence_is_none(void **state)
 	assert_int_equal(got[2]->how, JOIN_BY_EVIDENCE);
 }
 
+/* The request of another call, which like this one shows no credential, was not seen, and its upstream leg was. */
 static void tries_of_two_calls_are_joined_to_none(void **state)
 {
 	struct exchange *c = client("same", 1 * MS), *other = upstream("same", NULL, 2 * MS),
